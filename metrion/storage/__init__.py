@@ -1,0 +1,7 @@
+"""The only SQL. One file per subject; every query names its account first.
+
+tables     every table, once, for both engines (SQLite now, PostgreSQL next)
+database   opens the engine: one writing connection, readers that cannot write
+row        one call as it is kept
+total      sums of rows per hour and day, kept in the same transaction as the rows
+"""

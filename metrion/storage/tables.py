@@ -1,0 +1,120 @@
+"""Every table. Times are Unix milliseconds, durations microseconds, money integer nano-dollars.
+
+Rows are narrow and integer where they can be: the writer's cost per call is mostly this. Rows lie in primary-key order
+(account, then time-sortable id), so that an account's log is one range read and needs no second index.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+
+
+def _table(name: str, *columns: Column[int] | Column[str] | Column[bytes] | Index, clustered: bool = False) -> Table:
+    """A strict table; `clustered` keeps its rows inside the primary key's tree (SQLite: WITHOUT ROWID)."""
+    return Table(name, metadata, *columns, sqlite_strict=True, sqlite_with_rowid=not clustered)
+
+
+def _int(name: str, *, key: bool = False, null: bool = False, default: int | None = 0) -> Column[int]:
+    # STRICT tables know INTEGER alone; BigInteger becomes that on SQLite and int8 on PostgreSQL.
+    kind = BigInteger().with_variant(Integer, "sqlite")
+    fill = None if key or null or default is None else text(str(default))
+    return Column(name, kind, primary_key=key, autoincrement=False, nullable=null, server_default=fill)
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=null, server_default=None if key or null else "")
+
+
+accounts = _table(
+    "accounts",
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("email", Text, nullable=False, unique=True),  # lower case
+    _text("plan"),  # "free" or "pro"
+    _int("created_ms"),
+    _int("disabled_ms", null=True),
+)
+
+tokens = _table(  # Metrion keys: an HMAC to find them by, ciphertext to show them again
+    "tokens",
+    Column("digest", LargeBinary, primary_key=True),
+    _int("account_id", default=None),
+    Column("sealed", LargeBinary, nullable=False),
+    _int("created_ms"),
+    Index("ix_tokens_account_id", "account_id"),
+)
+
+provider_keys = _table(
+    "provider_keys",
+    _int("account_id", key=True),
+    _text("provider", key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    _text("tail"),  # the last four characters, to tell keys apart
+    _int("created_ms"),
+)
+
+calls = _table(
+    "calls",
+    _int("account_id", key=True),
+    Column("request_id", LargeBinary, primary_key=True),
+    _int("started_ms"),
+    _text("provider"),
+    _text("endpoint"),
+    _text("format"),
+    _text("mode"),
+    _text("model"),
+    _text("requested_model"),
+    _text("requester"),
+    _int("stream"),
+    _int("status"),
+    _text("outcome"),
+    _text("error_code", null=True),
+    _text("error_message", null=True),
+    _int("input_tokens"),
+    _int("cached_input_tokens"),
+    _int("cache_write_5m_tokens"),
+    _int("cache_write_1h_tokens"),
+    _int("output_tokens"),
+    _int("reasoning_tokens"),
+    _text("usage_raw", null=True),
+    _text("rare", null=True),  # JSON of the seldom columns: audio and image tokens, tool calls, tier, quantities, problem
+    _int("cost_nano", null=True),
+    _text("cost_source"),
+    _text("price_ref", null=True),
+    _int("latency_us"),
+    _int("ttft_us"),
+    _int("provider_us"),
+    _int("request_bytes"),
+    _int("response_bytes"),
+    _text("upstream_request_id", null=True),
+    clustered=True,
+)
+
+SUMS = (  # what every totals table adds up
+    "requests",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nano",
+    "cost_provider",  # rows by cost_source: how much of the sum to trust
+    "cost_computed",
+    "cost_estimated",
+    "cost_unpriced",
+    "cost_unknown",
+    "latency_us",
+)
+
+
+def _totals(name: str, *names: str) -> Table:
+    keys = [_int("account_id", key=True), _int("start_ms", key=True), _text("provider", key=True)]
+    return _table(name, *keys, *(_int(n, key=True) if n == "status" else _text(n, key=True) for n in names), *map(_int, SUMS), clustered=True)
+
+
+model_hours = _totals("model_hours", "model", "status", "outcome")
+model_days = _totals("model_days", "model", "status", "outcome")
+requester_hours = _totals("requester_hours", "requester", "outcome")
+requester_days = _totals("requester_days", "requester", "outcome")
