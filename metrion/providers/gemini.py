@@ -1,0 +1,36 @@
+"""Google's Gemini: its own API, and the one that looks like OpenAI's. Source: https://ai.google.dev/api"""
+
+from metrion.providers.provider import Api, Credential, Family, Provider, rule
+
+_MODEL = r"/(?:upload/)?v1(?:alpha|beta)?/(?:models|tunedModels)/(?P<model>[^/:]+)"
+_ANY = r"/v1(?:alpha|beta)?/"
+
+GEMINI = Provider(
+    name="gemini",
+    label="Gemini",
+    origin="https://generativelanguage.googleapis.com",
+    api=Api(
+        prefix="/v1beta/openai/",
+        family=Family.OPENAI,
+        credential=Credential.BEARER,
+        rules=(
+            rule("POST", r"/v1beta/openai/chat/completions", "chat.completions", "openai_chat", required=("model", "messages")),
+            rule("POST", r"/v1beta/openai/embeddings", "embeddings", "openai_embeddings", required=()),
+            rule("POST", r"/v1beta/openai/images/generations", "images.generations", "openai_images", required=()),
+        ),
+    ),
+    native=Api(
+        prefix="/v1beta/",
+        family=Family.GEMINI,
+        credential=Credential.X_GOOG_API_KEY,
+        rules=(
+            rule("POST", _MODEL + r":generateContent", "generateContent", "gemini_generate", required=()),
+            rule("POST", _MODEL + r":streamGenerateContent", "streamGenerateContent", "gemini_generate", required=()),
+            rule("POST", _MODEL + r":embedContent", "embedContent", "gemini_embed", required=()),
+            rule("POST", _MODEL + r":batchEmbedContents", "batchEmbedContents", "gemini_embed", required=()),
+            rule("POST", _MODEL + r":countTokens", "countTokens", "count_only", required=()),
+            rule("POST", _ANY + r"interactions", "interactions", "gemini_interactions", required=()),
+            rule("GET", _ANY + r"interactions/[^/]+", "interactions.retrieve", "gemini_interactions"),
+        ),
+    ),
+)

@@ -1,0 +1,24 @@
+"""Mistral. Source: https://docs.mistral.ai/api"""
+
+from metrion.providers.provider import Api, Credential, Family, Provider, rule
+
+MISTRAL = Provider(
+    name="mistral",
+    label="Mistral",
+    origin="https://api.mistral.ai",
+    api=Api(
+        prefix="/v1/",
+        family=Family.OPENAI,
+        credential=Credential.BEARER,
+        rules=(
+            rule("POST", r"/v1/chat/completions", "chat.completions", "openai_chat", required=("model", "messages")),
+            rule("POST", r"/v1/fim/completions", "fim.completions", "openai_chat", required=()),
+            rule("POST", r"/v1/agents/completions", "agents.completions", "openai_chat", required=()),
+            rule("POST", r"/v1/embeddings", "embeddings", "openai_embeddings", required=()),
+            rule("POST", r"/v1/(chat/)?moderations", "moderations", "count_only", required=()),
+            rule("POST", r"/v1/ocr", "ocr", "mistral_ocr", required=()),
+            rule("POST", r"/v1/audio/transcriptions", "audio.transcriptions", "openai_audio"),
+            rule("POST", r"/v1/conversations", "conversations", "openai_chat", required=()),
+        ),
+    ),
+)

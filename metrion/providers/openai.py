@@ -1,0 +1,30 @@
+"""OpenAI. Source: https://platform.openai.com/docs/api-reference"""
+
+from metrion.providers.provider import Api, Credential, Family, Provider, rule
+
+OPENAI = Provider(
+    name="openai",
+    label="OpenAI",
+    origin="https://api.openai.com",
+    api=Api(
+        prefix="/v1/",
+        family=Family.OPENAI,
+        credential=Credential.BEARER,
+        rules=(
+            rule("POST", r"/v1/chat/completions", "chat.completions", "openai_chat", required=("model", "messages")),
+            rule("POST", r"/v1/responses", "responses", "openai_responses", required=()),
+            rule("GET", r"/v1/responses/[^/]+", "responses.retrieve", "openai_responses"),
+            rule("POST", r"/v1/responses/compact", "responses.compact", "openai_responses", required=()),
+            rule("POST", r"/v1/responses/input_tokens", "responses.input_tokens", "count_only", required=()),
+            rule("POST", r"/v1/completions", "completions", "openai_completions", required=()),
+            rule("POST", r"/v1/embeddings", "embeddings", "openai_embeddings", required=()),
+            rule("POST", r"/v1/moderations", "moderations", "count_only", required=()),
+            rule("POST", r"/v1/images/generations", "images.generations", "openai_images", required=()),
+            rule("POST", r"/v1/images/(edits|variations)", "images.edits", "openai_images"),
+            rule("POST", r"/v1/audio/transcriptions", "audio.transcriptions", "openai_audio"),
+            rule("POST", r"/v1/audio/translations", "audio.translations", "openai_audio"),
+            rule("POST", r"/v1/audio/speech", "audio.speech", "openai_audio", required=()),
+            rule("GET", r"/v1/files/[^/]+/content", "files.content", "openai_batch_results"),
+        ),
+    ),
+)

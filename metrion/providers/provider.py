@@ -1,0 +1,79 @@
+"""Provider: where a provider's API is, how it wants its key, and what its paths mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Family(StrEnum):
+    """The shape of an API's errors."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    GEMINI = "gemini"
+
+
+class Credential(StrEnum):
+    """How a provider documents that its key is sent: the header's name."""
+
+    BEARER = "authorization"
+    X_API_KEY = "x-api-key"
+    X_GOOG_API_KEY = "x-goog-api-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What one path of a provider's API does.
+
+    `format` names the wire format that reads its answers ("" where none carries usage). `reads_body`: its JSON body names the model and
+    is read whole before the call is dialled; `required` are the keys without which it is refused.
+    """
+
+    name: str
+    format: str = ""
+    reads_body: bool = False
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`method` and the whole upstream path (a regular expression) that lead to `endpoint`; `(?P<model>…)` names a model."""
+
+    method: str
+    path: re.Pattern[str]
+    endpoint: Endpoint
+
+
+def rule(method: str, path: str, name: str, format: str = "", *, required: tuple[str, ...] | None = None) -> Rule:
+    """A rule; `required` (also when empty) says that the endpoint takes a JSON body that we read."""
+    return Rule(method, re.compile(path), Endpoint(name, format, required is not None, required or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One of a provider's APIs: the upstream prefix its paths live under, how it is spoken to, and its rules."""
+
+    prefix: str  # "/v1/"
+    family: Family
+    credential: Credential
+    rules: tuple[Rule, ...]
+
+    def endpoint(self, method: str, path: str) -> tuple[Endpoint, str]:
+        """(endpoint, model named by the path or ""); an unlisted path is named by its first segment, never refused."""
+        for one in self.rules:
+            if one.method == method and (found := one.path.fullmatch(path)):
+                return one.endpoint, found.groupdict().get("model") or ""
+        return Endpoint(path.removeprefix(self.prefix).partition("/")[0].partition(":")[0][:64] or "/"), ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider: its name in every row, its origin, its API (and, for Gemini, its native one)."""
+
+    name: str
+    label: str
+    origin: str
+    api: Api
+    native: Api | None = None

@@ -1,0 +1,115 @@
+"""Which headers pass, which are ours to read, and which stay behind.
+
+Lines pass as they came, byte for byte. A name is looked at once and remembered: a request's headers then cost one look-up each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from metrion.proxy.http1 import BadMessage, check_name
+
+_KEEP, _KEEP_AND_NOTE, _NOTE, _DROP = range(4)
+_REMEMBERED_NAMES = 4096
+
+Named = dict[bytes, list[bytes]]  # values by lower-case name, in order, without surrounding white space
+
+
+class Rules:
+    """One direction's sorting of header lines.
+
+    `noted` are read by us and do not pass; `kept_noted` are read and pass; `dropped` and `dropped_prefixes` stay behind unread.
+    """
+
+    def __init__(
+        self,
+        *,
+        noted: Iterable[bytes],
+        kept_noted: Iterable[bytes],
+        dropped: Iterable[bytes],
+        dropped_prefixes: tuple[bytes, ...],
+    ) -> None:
+        self._fixed = {
+            **dict.fromkeys(dropped, _DROP),
+            **dict.fromkeys(kept_noted, _KEEP_AND_NOTE),
+            **dict.fromkeys(noted, _NOTE),
+        }
+        self._prefixes = dropped_prefixes
+        self._known: dict[bytes, tuple[int, bytes]] = {}
+
+    def sort(self, lines: list[bytes]) -> tuple[list[bytes], Named]:
+        """(lines that pass, values of those we read). Raises BadMessage for a malformed line."""
+        kept: list[bytes] = []
+        named: Named = {}
+        known = self._known
+        for line in lines:
+            name, colon, value = line.partition(b":")
+            if not colon:
+                raise BadMessage("a header line without a colon")
+            action, lower = known.get(name) or self._learn(name)
+            if action <= _KEEP_AND_NOTE:
+                kept.append(line)
+                if action == _KEEP:
+                    continue
+            elif action == _DROP:
+                continue
+            if lower in named:
+                named[lower].append(value.strip(b" \t"))
+            else:
+                named[lower] = [value.strip(b" \t")]
+        return kept, named
+
+    def _learn(self, name: bytes) -> tuple[int, bytes]:
+        check_name(name)
+        lower = name.lower()
+        action = self._fixed.get(lower, _DROP if lower.startswith(self._prefixes) else _KEEP)
+        if len(self._known) < _REMEMBERED_NAMES:
+            self._known[name] = action, lower
+        return action, lower
+
+
+_HOP_BY_HOP = (b"keep-alive", b"te", b"trailer", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection")
+
+REQUEST = Rules(
+    noted=(
+        b"host",
+        b"connection",
+        b"content-length",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+        b"authorization",
+        b"x-api-key",
+        b"x-goog-api-key",
+        b"x-metrion-token",
+        b"x-metrion-user",
+        b"anthropic-version",
+        b"access-control-request-method",
+    ),
+    kept_noted=(b"content-type", b"content-encoding", b"origin", b"x-goog-api-client"),
+    dropped=(*_HOP_BY_HOP, b"cookie", b"forwarded", b"x-real-ip"),
+    dropped_prefixes=(b"x-metrion-", b"x-forwarded-"),
+)
+
+ANSWER = Rules(
+    noted=(b"connection", b"content-length", b"transfer-encoding"),
+    kept_noted=(b"content-type", b"content-encoding", b"request-id", b"x-request-id", b"x-goog-request-id"),
+    dropped=(*_HOP_BY_HOP, b"upgrade", b"set-cookie", b"set-cookie2", b"alt-svc", b"strict-transport-security"),
+    dropped_prefixes=(b"x-metrion-", b"access-control-"),
+)
+
+
+def connection_options(named: Named) -> set[bytes]:
+    """The lower-case tokens of `Connection`."""
+    values = named.get(b"connection")
+    if values is None:
+        return set()
+    return {option.strip().lower() for value in values for option in value.split(b",")}
+
+
+def without_nominated(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+    """`lines` less those that `Connection` names as meant for this hop alone."""
+    nominated = options - {b"", b"keep-alive", b"close", b"upgrade"}
+    if not nominated:
+        return lines
+    return [line for line in lines if line.partition(b":")[0].lower() not in nominated]

@@ -1,0 +1,231 @@
+"""HTTP/1.1 as bytes, without I/O: heads are parsed whole and strictly, bodies are cut out of their framing.
+
+Our own, because the two borders of a proxy are where requests are smuggled: what a lenient parser lets pass here, the next one reads
+differently. A head is accepted as the grammar describes it or refused; nothing is repaired. RFC 9112.
+
+    head = parse_request(block)            # block: without the closing empty line
+    body = declared_body(…)                # None: no body
+    piece, rest = body.feed(data)          # piece: payload bytes; rest: what lies behind the body's end (once body.done)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) ([^\x00-\x20\x7f]++) HTTP/1\.([01])")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: (" + _TEXT + rb"*+))?")
+_NAME = re.compile(_TOKEN + rb"{1,256}+")
+_TRAILER = re.compile(_TOKEN + rb"++:" + _TEXT + rb"*+\r\n")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15}+)[ \t]*+(?:;" + _TEXT + rb"*+)?\r\n")
+_LENGTH = re.compile(rb"\d{1,18}")
+_CONTROLS = bytes(c for c in range(256) if (c < 32 and c not in b"\t\r\n") or c == 127)
+_CHUNK_LINE_LIMIT = 4096
+_TRAILER_LIMIT = 16384
+
+
+class BadMessage(Exception):
+    """The bytes are not the HTTP/1.1 we accept; the text says why, without quoting them."""
+
+
+class TooManyHeaders(BadMessage):
+    """A head has more headers than we read."""
+
+
+class RequestHead(NamedTuple):
+    method: bytes
+    target: bytes
+    http10: bool
+    lines: list[bytes]  # header lines as they came, without CRLF; names are checked where they are told apart (`headers`)
+
+
+class ResponseHead(NamedTuple):
+    status: int
+    reason: bytes
+    http10: bool
+    lines: list[bytes]
+
+
+def _lines(head: bytes, max_headers: int) -> list[bytes]:
+    lines = head.split(b"\r\n")
+    breaks = len(lines) - 1
+    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or len(head.translate(None, _CONTROLS)) != len(head):
+        raise BadMessage("a control character in the head")
+    if breaks > max_headers:
+        raise TooManyHeaders(f"more than {max_headers} headers")
+    return lines
+
+
+def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
+    """Read a request's head, given without its closing empty line; raises BadMessage, or TooManyHeaders."""
+    lines = _lines(head, max_headers)
+    line = _REQUEST_LINE.fullmatch(lines[0])
+    if line is None:
+        raise BadMessage("the request line is malformed")
+    method, target, minor = line.groups()
+    del lines[0]
+    return RequestHead(method, target, minor == b"0", lines)
+
+
+def parse_response(head: bytes, max_headers: int = 1000) -> ResponseHead:
+    """Read an answer's head, given without its closing empty line; raises BadMessage."""
+    lines = _lines(head, max_headers)
+    line = _STATUS_LINE.fullmatch(lines[0])
+    if line is None:
+        raise BadMessage("the status line is malformed")
+    minor, status, reason = line.groups()
+    del lines[0]
+    return ResponseHead(int(status), reason or b"", minor == b"0", lines)
+
+
+def check_name(name: bytes) -> None:
+    """Raise BadMessage unless `name` is a header name: this also finds folded lines and a space before the colon."""
+    if not _NAME.fullmatch(name):
+        raise BadMessage("a header line is malformed")
+
+
+class Length:
+    """A body of a known number of bytes."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = length == 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        size = len(data)
+        if size < self.left:
+            self.left -= size
+            return data, b""
+        left, self.left, self.done = self.left, 0, True
+        if size == left:
+            return data, b""
+        return data[:left], data[left:]
+
+
+class UntilClose:
+    """A body that ends with its connection."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        return data, b""
+
+
+class Chunked:
+    """A chunked body; extensions and trailers are read and dropped, and bounded. `feed` raises BadMessage."""
+
+    __slots__ = ("_held", "_left", "_trailer", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._left = 0  # bytes of the current chunk still to come, its closing CRLF included
+        self._held = b""  # an unfinished size or trailer line
+        self._trailer = -1  # bytes of trailer read; -1: not there yet
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        size = len(data)
+        line = None if self._left or self._trailer >= 0 else _CHUNK_SIZE.match(data)
+        if line is not None:  # the usual case of a stream: one whole chunk
+            start = line.end()
+            length = int(line[1], 16)
+            if length and start + length + 2 == size and data.endswith(b"\r\n"):
+                return data[start : start + length], b""
+        at = 0
+        pieces: list[bytes] = []
+        while at < size:
+            if self._left:
+                at = self._chunk(data, at, pieces)
+                continue
+            if self._trailer >= 0:
+                return b"".join(pieces), self._end(data, at)
+            line = _CHUNK_SIZE.match(data, at)
+            if line is None:
+                self._hold(data, at, _CHUNK_LINE_LIMIT)
+                break
+            at = line.end()
+            length = int(line[1], 16)
+            if length:
+                self._left = length + 2
+            else:
+                self._trailer = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), b""
+
+    def _chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take what there is of the current chunk; returns where reading goes on."""
+        end = at + self._left
+        if self._left > 2:
+            piece = data[at : end - 2]
+            pieces.append(piece)
+            self._left -= len(piece)
+            at += len(piece)
+        if self._left <= 2:
+            close = data[at:end]
+            if close != b"\r\n"[2 - self._left :][: len(close)]:
+                raise BadMessage("a chunk does not end where its size says")
+            self._left -= len(close)
+            at += len(close)
+        return at
+
+    def _hold(self, data: bytes, at: int, limit: int) -> None:
+        """Keep an unfinished line for the next bytes, unless it is already wrong."""
+        if len(data) - at > limit or b"\n" in data[at:]:
+            raise BadMessage("a chunk size line is malformed")
+        self._held = data[at:]
+
+    def _end(self, data: bytes, at: int) -> bytes:
+        """Read trailers up to the empty line; returns what lies behind it."""
+        while True:
+            if data.startswith(b"\r\n", at):
+                self.done = True
+                return data[at + 2 :]
+            line = _TRAILER.match(data, at)
+            if line is None:
+                if self._trailer + len(data) - at > _TRAILER_LIMIT or b"\n" in data[at:]:
+                    raise BadMessage("a trailer is malformed or too large")
+                self._held = data[at:]
+                return b""
+            self._trailer += line.end() - at
+            if self._trailer > _TRAILER_LIMIT:
+                raise BadMessage("a trailer is malformed or too large")
+            at = line.end()
+
+
+BodyReader = Length | Chunked | UntilClose
+
+
+def declared_body(lengths: list[bytes], encodings: list[bytes], http10: bool) -> Length | Chunked | None:
+    """The body a head declares by Content-Length and Transfer-Encoding; None where it declares none. Raises BadMessage.
+
+    Both at once, a repeated length, any coding but `chunked` and chunked in HTTP/1.0 are refused: two readers could differ on them.
+    """
+    if encodings:
+        if lengths:
+            raise BadMessage("both Content-Length and Transfer-Encoding")
+        if http10:
+            raise BadMessage("Transfer-Encoding in HTTP/1.0")
+        if len(encodings) != 1 or encodings[0].strip().lower() != b"chunked":
+            raise BadMessage("a Transfer-Encoding other than chunked")
+        return Chunked()
+    if lengths:
+        if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0].rstrip()):
+            raise BadMessage("a malformed or repeated Content-Length")
+        return Length(int(lengths[0]))
+    return None
+
+
+def chunk(data: bytes) -> bytes:
+    """`data` (not empty) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
