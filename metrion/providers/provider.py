@@ -51,6 +51,9 @@ def rule(method: str, path: str, name: str, format: str = "", *, required: tuple
     return Rule(method, re.compile(path), Endpoint(name, format, required is not None, required or ()))
 
 
+_FIRST_SEGMENT = re.compile(r"/(?:upload/)?(?:v1(?:alpha|beta)?/)?(?:openai/)?([^/:]*).*", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """One of a provider's APIs: the upstream prefix its paths live under, how it is spoken to, and its rules."""
@@ -65,7 +68,7 @@ class Api:
         for one in self.rules:
             if one.method == method and (found := one.path.fullmatch(path)):
                 return one.endpoint, found.groupdict().get("model") or ""
-        return Endpoint(path.removeprefix(self.prefix).partition("/")[0].partition(":")[0][:64] or "/"), ""
+        return Endpoint(_FIRST_SEGMENT.sub(r"\1", path)[:64]), ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,20 +39,21 @@ class Router:
 
     def find(self, method: bytes, path: bytes, query: bytes, named: Named) -> Target | None:
         """The target of `path` (from `ROOT` on); None where there is no such route."""
-        native_hint = b"x-goog-api-key" in named or b"x-goog-api-client" in named or b"key=" in query
+        native_hint = b"x-goog-api-key" in named or b"x-goog-api-client" in named or query_key(query) is not None
         question = (method, path, native_hint)
         try:
             return self._known[question]
         except KeyError:
-            target = _resolve(method.decode("ascii"), path.decode("latin-1"), native_hint or query_key(query) is not None)
-            if len(self._known) < _REMEMBERED_PATHS:
-                self._known[question] = target
+            target = _resolve(method.decode("ascii"), path.decode("latin-1"), native_hint)
+            if len(self._known) >= _REMEMBERED_PATHS:  # paths hold ids: begin again rather than keep the first ones for ever
+                self._known.clear()
+            self._known[question] = target
             return target
 
 
 def query_key(query: bytes) -> bytes | None:
     """The value of `key=` in a query: a credential on Gemini's own API."""
-    found = _KEY_PARAMETER.search(query)
+    found = _KEY_PARAMETER.search(query) if query else None
     return found[1] if found else None
 
 

@@ -1,0 +1,250 @@
+"""The journal: what must not be lost is here before anything is promised.
+
+Records of one loop tick go out in one `write`, and what waits for them (dialling, the last chunk) queues behind it. `write` survives
+`kill -9`; a thread calls fsync at most every 100 ms, or, where `strict`, before a completion counts as kept.
+
+Everything here runs on the event loop, but for the syncing thread and `discard`, which the writer's thread calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+Then = Callable[[bool], None]
+
+SYNC_INTERVAL = 0.1  # seconds
+_SEGMENT_BYTES = 32 * 1024 * 1024
+_TIDY_BYTES = 1024 * 1024  # an idle segment above this gives way to a new one, so that it can go
+log = structlog.get_logger("metrion.ledger")
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """The journal's segments, oldest first."""
+    return sorted(folder.glob("*.journal"))
+
+
+class Journal:
+    """Append-only segments in `folder`. `full_bytes`: beyond this many bytes of segments not yet in the database, nothing is admitted."""
+
+    def __init__(
+        self, folder: Path, loop: asyncio.AbstractEventLoop, *, strict: bool = False, full_bytes: int = 1 << 30
+    ) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._loop = loop
+        self._strict = strict
+        self._full_bytes = full_bytes
+        last = segment_paths(folder)
+        self._segment = int(last[-1].stem) if last else 0
+        self._size = 0
+        self._fd = -1
+        self._records: list[bytes] = []
+        self._thens: list[Then] = []
+        self._thens_after_sync: list[Then] = []
+        self._unsettled: Counter[int] = Counter()  # segment → records whose rows are not committed yet
+        self._sizes: dict[int, int] = {}
+        self._failing = False
+        self._sync = _Syncer(loop)
+        self._open_next()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call can be recorded safely."""
+        return not self._failing and sum(self._sizes.values()) + self._size < self._full_bytes
+
+    def append(self, record: bytes, then: Then, *, completion: bool = False) -> int:
+        """Write `record` with this tick's others, then call `then(kept)`; returns the segment to settle later."""
+        if not self._records:
+            self._loop.call_soon(self._flush)
+        self._records.append(record)
+        if completion and self._strict:
+            self._thens_after_sync.append(then)
+        else:
+            self._thens.append(then)
+        self._unsettled[self._segment] += 1
+        return self._segment
+
+    def _flush(self) -> None:
+        data = b"".join(self._records)
+        thens, self._thens = self._thens, []
+        after_sync, self._thens_after_sync = self._thens_after_sync, []
+        self._records = []
+        kept = self._write(data)
+        for then in thens:
+            _call(then, kept)
+        if after_sync and kept:
+            self._sync.wait_for(after_sync)
+        else:
+            for then in after_sync:
+                _call(then, kept)
+        if self._size > _SEGMENT_BYTES:
+            self._open_next()
+
+    def _write(self, data: bytes) -> bool:
+        try:
+            if self._fd < 0:  # the last segment could not be opened: the disk may be back
+                self._fd = self._open()
+            if os.write(self._fd, data) != len(data):
+                raise OSError("short write")  # noqa: TRY301
+        except OSError as problem:
+            if not self._failing:
+                log.error("journal_failing", reason=str(problem), hint="free disk space; calls are refused until it works")
+            self._failing = True
+            self._cut_back()
+            return False
+        if self._failing:
+            log.warning("journal_works_again")
+        self._failing = False
+        self._size += len(data)
+        self._sync.dirty(self._fd)
+        return True
+
+    def _cut_back(self) -> None:
+        """Take back half a record, so that what is written later can be read."""
+        if self._fd >= 0:
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError:
+                self._open_next()
+
+    def probe(self) -> None:
+        """Where the last write failed, see whether the next would work; called now and then while nothing is admitted."""
+        if self._failing and not self._records:
+            self._write(b"")
+            room = os.statvfs(self._folder)
+            self._failing = self._failing or room.f_bavail * room.f_frsize < _TIDY_BYTES
+
+    def _open(self) -> int:
+        path = self._folder / f"{self._segment:010d}.journal"
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def _open_next(self) -> None:
+        if self._fd >= 0:
+            self._sync.retire(self._fd)
+        if self._size or self._unsettled[self._segment]:
+            self._sizes[self._segment] = self._size
+        self._segment += 1
+        self._size = 0
+        try:
+            self._fd = self._open()
+        except OSError as problem:
+            self._fd = -1
+            self._failing = True
+            log.error("journal_failing", reason=str(problem), hint="check the data dir's disk and rights")
+
+    def settle(self, settled: Counter[int]) -> None:
+        """The rows of these records (segment → count) are committed."""
+        self._unsettled.subtract(settled)
+        if not self._unsettled[self._segment] and self._size > _TIDY_BYTES and not self._records:
+            self._open_next()
+
+    def removable(self) -> list[int]:
+        """Closed segments of which every record's row is committed."""
+        return [segment for segment in self._sizes if self._unsettled[segment] <= 0]
+
+    def discard(self, segments: list[int]) -> None:
+        """Delete segments whose rows are durable in the database."""
+        for segment in segments:
+            (self._folder / f"{segment:010d}.journal").unlink(missing_ok=True)
+
+    def forget(self, segments: list[int]) -> None:
+        """Stop counting deleted segments."""
+        for segment in segments:
+            self._sizes.pop(segment, None)
+            self._unsettled.pop(segment, None)
+
+    def close(self) -> None:
+        """Write and sync what is left. An empty or fully settled last segment is removed."""
+        if self._records:
+            self._flush()
+        self._sync.stop()
+        if self._fd >= 0:
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            if self._unsettled[self._segment] <= 0:
+                self.discard([self._segment])
+
+
+def _call(then: Then, kept: bool) -> None:
+    try:
+        then(kept)
+    except Exception:  # one call's trouble must not take its neighbours' records along
+        log.exception("after_journal_failed")
+
+
+class _Syncer:
+    """The thread that calls fsync: it may take as long as the disk takes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Condition()
+        self._dirty: int | None = None
+        self._retired: list[int] = []
+        self._waiting: list[Then] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="metrion-fsync", daemon=True)
+        self._thread.start()
+
+    def dirty(self, fd: int) -> None:
+        if self._dirty is None:  # read without the lock: at worst the thread is told once more than needed
+            with self._lock:
+                self._dirty = fd
+                self._lock.notify()
+
+    def wait_for(self, thens: list[Then]) -> None:
+        with self._lock:
+            self._waiting.extend(thens)
+            self._lock.notify()
+
+    def retire(self, fd: int) -> None:
+        with self._lock:
+            self._retired.append(fd)
+            self._lock.notify()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopping = True
+            self._lock.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while self._dirty is None and not self._retired and not self._waiting and not self._stopping:
+                    self._lock.wait()
+                fd, self._dirty = self._dirty, None
+                retired, self._retired = self._retired, []
+                waiting, self._waiting = self._waiting, []
+                stopping = self._stopping
+            kept = all([_fsync(one) for one in (*retired, *(() if fd is None or fd in retired else (fd,)))])
+            for one in retired:
+                os.close(one)
+            if waiting:
+                self._loop.call_soon_threadsafe(_call_all, waiting, kept)
+            elif not stopping:
+                time.sleep(SYNC_INTERVAL)
+            if stopping:
+                return
+
+
+def _call_all(thens: list[Then], kept: bool) -> None:
+    for then in thens:
+        _call(then, kept)
+
+
+def _fsync(fd: int) -> bool:
+    try:
+        os.fdatasync(fd)
+    except OSError as problem:
+        log.error("journal_fsync_failed", reason=str(problem))
+        return False
+    return True

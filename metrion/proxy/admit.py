@@ -1,0 +1,130 @@
+"""Whether an account may make one more call now: its minute and its month. Spec §2.5.
+
+The minute is counted exactly: a ring of the last N admissions' times, of which the oldest must be over a minute old. The month counts
+calls whose answer began with 2xx: a place is taken at admission and given back otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from metrion.proxy.refusal import Refusal
+
+WINDOW = 60.0  # seconds
+ROWS_OF_REFUSALS_PER_MINUTE = 60  # beyond, refusals count in totals only: a client that loops must not fill the log
+
+
+class Allowance:
+    """One account's counters."""
+
+    __slots__ = ("at", "in_flight", "month", "refusals", "refusals_since", "ring", "used")
+
+    def __init__(self, size: int) -> None:
+        self.ring = [float("-inf")] * size
+        self.at = 0
+        self.month = 0
+        self.used = 0
+        self.in_flight = 0
+        self.refusals = 0
+        self.refusals_since = float("-inf")
+
+
+def month_of(ms: int) -> int:
+    """A number for the UTC calendar month, counting up."""
+    at = datetime.fromtimestamp(ms / 1000, UTC)
+    return at.year * 12 + at.month - 1
+
+
+def month_start_ms(month: int) -> int:
+    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+class Admission:
+    """All accounts' allowances. `per_minute` and `per_month`: 0 turns the limit off; the month binds free plans."""
+
+    def __init__(self, per_minute: int, per_month: int) -> None:
+        self._per_minute = per_minute
+        self._per_month = per_month
+        self._allowances: dict[int, Allowance] = {}
+        self._month = 0
+        self._month_ends_ms = 0
+
+    def restore(
+        self, now: float, now_ms: int, recent: Iterable[tuple[int, int]], month: Iterable[tuple[int, int]]
+    ) -> None:
+        """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls that count)."""
+        for account_id, started_ms in recent:
+            if self._per_minute:
+                self._admitted(self._of(account_id), now - (now_ms - started_ms) / 1000)
+        for account_id, used in month:
+            allowance = self._of(account_id)
+            allowance.month = month_of(now_ms)
+            allowance.used = used
+
+    def _of(self, account_id: int) -> Allowance:
+        allowance = self._allowances.get(account_id)
+        if allowance is None:
+            allowance = self._allowances[account_id] = Allowance(self._per_minute)
+        return allowance
+
+    def _admitted(self, allowance: Allowance, at: float) -> None:
+        allowance.ring[allowance.at] = at
+        allowance.at = (allowance.at + 1) % self._per_minute
+
+    def admit(self, account_id: int, plan: str, now: float, now_ms: int) -> Refusal | None:
+        """Take a place, or say why not. `now`: monotonic seconds; `now_ms`: Unix milliseconds."""
+        allowance = self._allowances.get(account_id) or self._of(account_id)
+        if self._per_minute:
+            wait = allowance.ring[allowance.at] + WINDOW - now
+            if wait > 0:
+                return Refusal(
+                    429,
+                    "rate_limit",
+                    f"more than {self._per_minute} requests in a minute with this Metrion key. Try again in {wait:.0f} s"
+                    " (the operator sets METRION_RATE_LIMIT_PER_MINUTE).",
+                    retry_after=wait,
+                )
+        if self._per_month and plan == "free":
+            refusal = self._take_month(allowance, now_ms)
+            if refusal is not None:
+                return refusal
+        if self._per_minute:
+            self._admitted(allowance, now)
+        return None
+
+    def _take_month(self, allowance: Allowance, now_ms: int) -> Refusal | None:
+        if now_ms >= self._month_ends_ms:
+            self._month = month_of(now_ms)
+            self._month_ends_ms = month_start_ms(self._month + 1)
+        if allowance.month != self._month:
+            allowance.month, allowance.used, allowance.in_flight = self._month, 0, 0
+        if allowance.used + allowance.in_flight >= self._per_month:
+            reset = datetime.fromtimestamp(self._month_ends_ms / 1000, UTC)
+            return Refusal(
+                429,
+                "month",
+                f"the free plan's {self._per_month:,} requests of this month are used up. They start anew on"
+                f" {reset:%-d %B} (UTC); the pro plan has no such limit.",
+                retry_after=(self._month_ends_ms - now_ms) / 1000,
+                should_retry=False,
+            )
+        allowance.in_flight += 1
+        return None
+
+    def settle(self, account_id: int, plan: str, started_ms: int, *, counts: bool) -> None:
+        """Make an admitted call's place in the month its own (`counts`: its answer began with 2xx) or give it back."""
+        if not self._per_month or plan != "free":
+            return
+        allowance = self._of(account_id)
+        if month_of(started_ms) == allowance.month:
+            allowance.in_flight = max(0, allowance.in_flight - 1)
+            allowance.used += counts
+
+    def refusal_gets_row(self, account_id: int, now: float) -> bool:
+        """Whether one more refusal of this minute is kept as a row."""
+        allowance = self._of(account_id)
+        if now - allowance.refusals_since >= WINDOW:
+            allowance.refusals_since, allowance.refusals = now, 0
+        allowance.refusals += 1
+        return allowance.refusals <= ROWS_OF_REFUSALS_PER_MINUTE
