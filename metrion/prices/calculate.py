@@ -1,0 +1,213 @@
+"""From usage and one sheet of unit prices to money: pure, in integers.
+
+A row is the sum of its parts (token classes, tools, other quantities), rounded half-even once at the end. Three things
+are never done: a class without a price is not counted as free, a figure that contradicts the others does not become
+negative money, and a missing usage does not become zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from metrion.kit.money import divide_half_even
+from metrion.wire.usage import Usage
+
+MILLION = 1_000_000
+COMMON = 18_000_000  # divisible by every `Fee.per`: 1, 1000, a million, an hour's milliseconds
+NO_LIMIT = 1 << 62
+
+
+class Cost(NamedTuple):
+    """What one call cost, in nano-dollars; `nano` is None where that is not known.
+
+    `source` is "provider", "computed", "unpriced" (the book lacks a price) or "unknown" (no usable usage); `ref` says
+    which price it was, or why there is none.
+    """
+
+    nano: int | None
+    source: str
+    ref: str | None
+
+
+class Line(NamedTuple):
+    """One part of a cost: `quantity` units at `unit_nano` nano-dollars per `per` units, `nano` in all."""
+
+    name: str
+    quantity: int
+    unit_nano: int
+    per: int
+    nano: int
+
+
+class Fee(NamedTuple):
+    """A unit price: nano-dollars per `per` units."""
+
+    nano: int
+    per: int
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """Nano-dollars per million tokens, by disjoint class; None where the book has no price.
+
+    A modality the provider does not price apart carries its parent's price, and so does a cached token.
+    """
+
+    input: int | None = None
+    cached_input: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    output: int | None = None
+    audio_input: int | None = None
+    cached_audio: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    cached_image: int | None = None
+    image_output: int | None = None
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """The unit prices of one provider × model × context at one time.
+
+    `base` holds for prompts of up to `ceiling` tokens; above it the last of `long` (threshold, rates) whose threshold
+    the prompt exceeds holds for every token. `fees` price tools and other quantities. `refusal` says why there are none.
+    """
+
+    ref: str
+    base: Rates
+    ceiling: int = NO_LIMIT
+    long: tuple[tuple[int, Rates], ...] = ()
+    fees: dict[str, Fee] = {}
+    refusal: str = ""
+
+
+class Part(NamedTuple):
+    name: str
+    quantity: int
+    fee: Fee
+
+
+class UnpriceableError(Exception):
+    """A cost cannot be computed; `source` is "unpriced" or "unknown"."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(reason)
+        self.source = source
+
+
+UNKNOWN = Cost(None, "unknown", None)
+
+
+def price(sheet: Sheet, usage: Usage) -> Cost:
+    """Return the cost of `usage` by `sheet`."""
+    rates = sheet.base
+    if (
+        usage.input_tokens <= sheet.ceiling
+        and not usage.cache_write_5m_tokens
+        and not usage.cache_write_1h_tokens
+        and not usage.audio_input_tokens
+        and not usage.audio_output_tokens
+        and not usage.image_input_tokens
+        and not usage.image_output_tokens
+        and not usage.tool_calls
+        and not usage.quantities
+        and rates.input is not None
+        and rates.output is not None
+        and rates.cached_input is not None
+    ):  # the common row, without building its parts
+        cached = usage.cached_input_tokens
+        fresh = usage.input_tokens - cached
+        if fresh >= 0 <= cached and usage.output_tokens >= 0:
+            amount = fresh * rates.input + cached * rates.cached_input + usage.output_tokens * rates.output
+            return Cost(divide_half_even(amount, MILLION), "computed", sheet.ref)
+    try:
+        parts = split(sheet, usage)
+    except UnpriceableError as gap:
+        return Cost(None, gap.source, f"{sheet.ref}: {gap}" if sheet.ref else str(gap))
+    return Cost(divide_half_even(sum(map(_amount, parts)), COMMON), "computed", sheet.ref)
+
+
+def explain(sheet: Sheet, usage: Usage) -> list[Line]:
+    """Return how `price` came to its figure, or no lines where it came to none.
+
+    Each line takes the rounded running sum's step, so that the lines add up to the cost to the last nano-dollar.
+    """
+    try:
+        parts = split(sheet, usage)
+    except UnpriceableError:
+        return []
+    lines, running, shown = [], 0, 0
+    for part in parts:
+        running += _amount(part)
+        nano = divide_half_even(running, COMMON) - shown
+        shown += nano
+        lines.append(Line(part.name, part.quantity, part.fee.nano, part.fee.per, nano))
+    return lines
+
+
+def split(sheet: Sheet, usage: Usage) -> list[Part]:
+    """Return the parts of `usage` that are used, with their prices; raises UnpriceableError."""
+    if sheet.refusal:
+        raise UnpriceableError("unpriced", sheet.refusal)
+    parts = []
+    for name, quantity, nano in _tokens(_rates_for(sheet, usage.input_tokens), usage):
+        if quantity < 0:
+            raise UnpriceableError("unknown", f"the usage contradicts itself: {name} would be {quantity}")
+        if quantity and nano is None:
+            raise UnpriceableError("unpriced", f"no price for {name}")
+        if quantity and nano is not None:
+            parts.append(Part(name, quantity, Fee(nano, MILLION)))
+    for name, quantity in [*usage.tool_calls.items(), *usage.quantities.items()]:
+        if quantity < 0:
+            raise UnpriceableError("unknown", f"the usage contradicts itself: {name} is {quantity}")
+        fee = sheet.fees.get(name)
+        if quantity and fee is None:
+            raise UnpriceableError("unpriced", f"no price for {name}")
+        if quantity and fee is not None:
+            parts.append(Part(name, quantity, fee))
+    return parts
+
+
+def _amount(part: Part) -> int:
+    return part.quantity * part.fee.nano * (COMMON // part.fee.per)
+
+
+def _rates_for(sheet: Sheet, input_tokens: int) -> Rates:
+    rates = sheet.base
+    for threshold, dearer in sheet.long:
+        if input_tokens > threshold:
+            rates = dearer
+    return rates
+
+
+def _tokens(rates: Rates, usage: Usage) -> list[tuple[str, int, int | None]]:
+    """Return disjoint token counts and their unit prices; a class that is not priced apart stays inside its parent.
+
+    Leaving it there keeps a contradiction between figures that cost the same (say, cached tokens above the prompt where
+    caching has no price of its own) from making a call unknowable.
+    """
+    cached_apart = rates.cached_input != rates.input
+    audio_apart = rates.audio_input != rates.input or rates.cached_audio != rates.cached_input
+    image_apart = rates.image_input != rates.input or rates.cached_image != rates.cached_input
+    cached = usage.cached_input_tokens if cached_apart else 0
+    audio = usage.audio_input_tokens if audio_apart else 0
+    cached_audio = usage.cached_audio_tokens if audio_apart and cached_apart else 0
+    image = usage.image_input_tokens if image_apart else 0
+    if image and cached:
+        raise UnpriceableError("unpriced", "the provider does not say how many image tokens were cached")
+    audio_output = usage.audio_output_tokens if rates.audio_output != rates.output else 0
+    image_output = usage.image_output_tokens if rates.image_output != rates.output else 0
+    writes = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+    return [
+        ("input", usage.input_tokens - cached - writes - (audio - cached_audio) - image, rates.input),
+        ("cached_input", cached - cached_audio, rates.cached_input),
+        ("cache_write_5m", usage.cache_write_5m_tokens, rates.cache_write_5m),
+        ("cache_write_1h", usage.cache_write_1h_tokens, rates.cache_write_1h),
+        ("audio_input", audio - cached_audio, rates.audio_input),
+        ("cached_audio", cached_audio, rates.cached_audio),
+        ("image_input", image, rates.image_input),
+        ("output", usage.output_tokens - audio_output - image_output, rates.output),
+        ("audio_output", audio_output, rates.audio_output),
+        ("image_output", image_output, rates.image_output),
+    ]
