@@ -1,0 +1,227 @@
+"""Settings: one frozen object, read once, that fails loudly. Spec §6; each setting is told in docs/settings.md.
+
+A value comes from the command line, else the environment (METRION_PORT), else a TOML file (port = 8000), else the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+
+from metrion.errors import ConfigError
+from metrion.kit.secrets import Secret, mask_credentials
+
+MIB = 1024 * 1024
+_PREFIX = "METRION_"
+_FILE_VARIABLE = "METRION_CONFIG"
+_DEFAULT_FILE = Path("metrion.toml")
+
+_SAY_ORIGIN = "an origin such as http://127.0.0.1:9001, without path, query or user"
+
+# The description completes the sentence "METRION_X must be …" of the error.
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number from 0 to 65535")]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53, description="a whole number, 0 or more")]
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**53, description="a whole number of bytes, 1 or more")]
+Name = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[\x21-\x7e]*$", description="a name without blanks")]
+Origin = Annotated[str, msgspec.Meta(description=_SAY_ORIGIN)]
+Origins = Annotated[tuple[str, ...], msgspec.Meta(description=f"a list of exact origins, each {_SAY_ORIGIN}; never *")]
+Networks = Annotated[tuple[str, ...], msgspec.Meta(description="a list of IP addresses or networks such as 10.0.0.0/8")]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting; made by `load_settings`, changed by nobody. `msgspec.structs.replace` makes a changed copy."""
+
+    data_dir: Path = Path("metrion-data")
+    host: Name = "127.0.0.1"
+    port: Port = 8000
+    public_url: Origin = ""  # "" = http://host:port
+    database_url: Name = ""  # "" = SQLite in the data dir
+    master_key: Secret = Secret(b"")  # 64 hex digits
+    master_key_file: Path | None = None
+
+    upstream_anthropic: Origin = ""  # "" = the provider's own
+    upstream_openai: Origin = ""
+    upstream_gemini: Origin = ""
+    upstream_mistral: Origin = ""
+    upstream_grok: Origin = ""
+    anthropic_version: Name = ""  # "" = the tested ones pass; "client" = the client's passes; else this one is sent
+
+    upstream_timeout: Seconds = 30  # silence: to the head, and between bytes
+    upstream_connect_timeout: Seconds = 10
+    client_head_timeout: Seconds = 10
+    client_body_timeout: Seconds = 30  # silence within a request's body
+    client_stall_timeout: Seconds = 300  # an answer that is not read
+    shutdown_grace: Seconds = 30
+    on_client_gone: Literal["cancel", "drain"] = "cancel"
+    drain_timeout: Seconds = 30
+    drain_bytes: Size = 16 * MIB
+
+    rate_limit_per_minute: Count = 100  # 0 = off
+    free_monthly_requests: Count = 10_000  # 0 = off
+    max_body_bytes: Size = 100 * MIB
+    max_header_bytes: Size = 64 * 1024
+    max_headers: Size = 200
+    max_buffered_bytes: Size = 256 * MIB  # request bodies held in memory, all together
+    cors_origins: Origins = ()
+    trusted_proxies: Networks = ()
+
+    signups: Literal["open", "invite", "closed"] = "open"
+    default_plan: Literal["free", "pro"] = "pro"  # free is for where Stripe is configured
+    smtp_url: Secret = Secret(b"")  # smtp:// or smtps://, with user and password
+    mail_from: Annotated[str, msgspec.Meta(max_length=320)] = ""
+    prices_file: Path | None = None
+    region: Name = ""
+    durability: Literal["normal", "strict"] = "normal"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url else self.data_dir / "metrion.db"
+
+    def upstream(self, provider: str) -> str:
+        """The operator's origin for `provider`, or "" for the provider's own."""
+        origin: str = getattr(self, f"upstream_{provider}")
+        return origin
+
+
+TYPES: dict[str, Any] = get_type_hints(Settings, include_extras=True)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from flags (`overrides`; None = not given), environment and file.
+
+    Raises ConfigError with one line that says what to do.
+    """
+    found = _from_file() | _from_environment(os.environ)
+    found |= {name: (f"--{name.replace('_', '-')}", value) for name, value in overrides.items() if value is not None}
+    settings = Settings(**{name: _value(name, where, value) for name, (where, value) in found.items()})
+    _check_together(settings)
+    return settings
+
+
+def _from_file() -> dict[str, tuple[str, Any]]:
+    """Each name of the TOML file with where it stands and its value."""
+    given = os.environ.get(_FILE_VARIABLE)
+    path = Path(given).expanduser() if given else _DEFAULT_FILE
+    if not given and not path.exists():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); correct {_FILE_VARIABLE} or the file's rights"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {' '.join(str(error).split())}") from error
+    values = {}
+    for key, value in table.items():
+        name = key.lower()
+        if name not in TYPES:
+            raise ConfigError(f"{path}: unknown setting {key!r}{_nearest(name, '')}")
+        values[name] = (f"{path}: {key}", value)
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Each METRION_* variable that is set; an empty one counts as not set, as container tools pass it."""
+    values = {}
+    for variable, value in environ.items():
+        if not variable.startswith(_PREFIX) or variable == _FILE_VARIABLE:
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        if name not in TYPES or variable != variable.upper():
+            raise ConfigError(f"unknown setting {variable}{_nearest(name, _PREFIX)}; unset it or correct its name")
+        if value.strip():
+            values[name] = (variable, value.strip())
+    return values
+
+
+def _nearest(name: str, prefix: str) -> str:
+    near = difflib.get_close_matches(name, TYPES, n=1)
+    return f" (did you mean {(prefix + near[0]) if not prefix else (prefix + near[0].upper())}?)" if near else ""
+
+
+def _value(name: str, where: str, value: Any) -> Any:
+    """`value` as the setting's type; raises ConfigError naming `where` it came from."""
+    kind = TYPES[name]
+    if _plain(kind) == tuple[str, ...] and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if name == "log_level" and isinstance(value, str):
+        value = value.lower()
+    try:
+        return _checked(kind, msgspec.convert(value, kind, strict=not isinstance(value, str), dec_hook=_decode))
+    except ValueError:  # msgspec's own is one; its cause is dropped because it may quote a secret
+        hidden = kind is Secret or "@" in str(value)  # an "@" may follow a password
+        shown = "" if hidden else f" (it is {mask_credentials(repr(value))})"
+        raise ConfigError(f"{where} must be {_expectation(kind)}{shown}") from None
+
+
+def _plain(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _decode(kind: type, value: Any) -> Any:
+    """What msgspec does not know: paths and secrets, both from text."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("not text")
+    return Secret(value) if kind is Secret else Path(value).expanduser().absolute()
+
+
+def _checked(kind: Any, value: Any) -> Any:
+    """`value`, with origins and networks in their normal form; raises ValueError."""
+    if kind is Origin:
+        return _origin(value)
+    if kind is Origins:
+        return tuple(_origin(one) for one in value)
+    if kind is Networks:
+        return tuple(str(ip_network(one, strict=False)) for one in value)
+    return value
+
+
+def _origin(text: str) -> str:
+    """scheme://host[:port] in lower case; raises ValueError for anything else."""
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    extra = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or "?" in text or "#" in text
+    if parts.scheme not in ("http", "https") or extra or not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host):
+        raise ValueError("not an origin")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{parts.port}" if parts.port is not None else "")
+
+
+def _expectation(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    for meta in get_args(kind)[1:]:
+        if isinstance(meta, msgspec.Meta) and meta.description:
+            return meta.description
+    return (
+        "text" if kind is Secret else "a path" if Path in (kind, *get_args(kind)) else "text of at most 320 characters"
+    )
+
+
+def _check_together(settings: Settings) -> None:
+    """Raise ConfigError for what no single type can tell."""
+    url = settings.database_url
+    if url and not url.startswith("sqlite:///"):
+        kind = urlsplit(url).scheme or url
+        raise ConfigError(
+            f"METRION_DATABASE_URL: {kind!r} is not supported yet; unset it, or use sqlite:////absolute/path.db"
+        )
+    if settings.master_key and settings.master_key_file:
+        raise ConfigError("METRION_MASTER_KEY and METRION_MASTER_KEY_FILE are both set; keep one of them")
+    if settings.smtp_url and not settings.smtp_url.reveal().startswith((b"smtp://", b"smtps://")):
+        raise ConfigError("METRION_SMTP_URL must begin with smtp:// or smtps://")
+    if settings.prices_file and not settings.prices_file.is_file():
+        raise ConfigError(f"METRION_PRICES_FILE: there is no file {settings.prices_file}")

@@ -1,0 +1,37 @@
+"""The errors that end a command or a start. Each message is one line that says what is wrong and what to do about it.
+
+MetrionError
+├── ConfigError       a setting is unknown or malformed (exit code 2)
+├── InputError        what was asked for cannot be done: unknown account, malformed e-mail address, …
+├── LockedError       another process works on the data directory
+├── StorageError      the database is missing, damaged, or of another version
+└── VaultError        the master key is missing, malformed or another one, or a sealed value does not open
+"""
+
+
+class MetrionError(Exception):
+    """An error whose message is meant for people; it holds no secret."""
+
+    exit_code = 1
+
+
+class ConfigError(MetrionError):
+    """A setting is unknown or malformed."""
+
+    exit_code = 2
+
+
+class InputError(MetrionError):
+    """What was asked for cannot be done."""
+
+
+class LockedError(MetrionError):
+    """Another process works on the data directory."""
+
+
+class StorageError(MetrionError):
+    """The database is missing, damaged, or of another version."""
+
+
+class VaultError(MetrionError):
+    """The master key or a sealed value is not what it should be."""
