@@ -1,4 +1,4 @@
-"""Kills Metrion (SIGKILL) at random moments under load, starts it again, and compares its rows with what was seen outside.
+"""Kills Metrion (SIGKILL) at random moments under load, starts it again, compares its rows with what was seen outside.
 
 What must hold, at any moment of the kill:
 - a call that reached the provider has exactly one row, and reached it once;

@@ -1,0 +1,70 @@
+"""Runs Metrion beside nginx (and LiteLLM, where installed) on loopback and prints a table with ratios to nginx.
+
+bench/run [--only json|sse|open] [--seconds 6] [--rounds 3] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import PARTS, Bench, Figure
+
+BASELINE = "nginx"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description="Metrion beside nginx on loopback: a table with ratios."
+    )
+    parser.add_argument("--only", choices=list(PARTS), help="one part instead of all three")
+    parser.add_argument("--seconds", type=float, default=6, help="of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="loads of each side; the table shows the median")
+    parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON as well")
+    wanted = parser.parse_args()
+
+    if platform.system() != "Linux":
+        raise SystemExit("bench: reads CPU and memory from /proc, so it needs Linux")
+    missing = [command for command in ("nginx", "wrk") if not shutil.which(command)]
+    if missing:
+        raise SystemExit(f"bench: missing {' and '.join(missing)}; on Debian: apt-get install {' '.join(missing)}")
+
+    figures, remarks = list[Figure](), list[str]()
+    with tempfile.TemporaryDirectory(prefix="metrion-bench-") as folder:
+        for name in [wanted.only] if wanted.only else list(PARTS):
+            print(f"bench: {name} …", file=sys.stderr)
+            part = PARTS[name](Bench(Path(folder), wanted.seconds, wanted.rounds))
+            figures += part.figures
+            remarks += part.remarks
+    print(table(figures))
+    print("", *remarks, sep="\n")
+    if wanted.json:
+        print(json.dumps({figure.name: figure.values for figure in figures}))
+
+
+def table(figures: list[Figure]) -> str:
+    """A line for each figure; behind each side but nginx its ratio to nginx."""
+    others = [name for name in figures[0].values if name != BASELINE]
+    lines = [f"{'':28}{BASELINE:>10}" + "".join(f"{name:>12}{'ratio':>9}" for name in others)]
+    for figure in figures:
+        base = figure.values[BASELINE]
+        line = f"{figure.name:28}{_number(base):>10}"
+        for name in others:
+            value = figure.values[name]
+            ratio = f"{value / base:.2f} x" if base > 0 else "–"
+            line += f"{_number(value):>12}{ratio:>9}"
+        lines.append(f"{line}  {figure.unit}".rstrip())
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()
