@@ -1,6 +1,6 @@
 """Settings: one frozen object, read once, that fails loudly. Spec §6; each setting is told in docs/settings.md.
 
-A value comes from the command line, else the environment (METRION_PORT), else a TOML file (port = 8000), else the default.
+A value comes from the command line, else the environment (METRION_PORT), else a TOML file (port = 8000), else here.
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def _plain(kind: Any) -> Any:
 
 def _decode(kind: type, value: Any) -> Any:
     """What msgspec does not know: paths and secrets, both from text."""
+    if isinstance(value, kind):
+        return value
     if not isinstance(value, str) or not value:
         raise ValueError("not text")
     return Secret(value) if kind is Secret else Path(value).expanduser().absolute()

@@ -8,8 +8,7 @@ from typing import NoReturn
 
 _MASK = "***"
 
-# One alternative per documented form of a credential. Nothing follows the repeated part, so no character is tried twice:
-# linear on any text.
+# One alternative per documented form of a credential. Nothing follows the repeated part, so nothing is tried twice.
 _CREDENTIAL = re.compile(
     r"(?<![A-Za-z0-9])"
     r"(sk-(?:ant-|proj-|metrion-)?|xai-|AIza|AQ\.|ya29\.|eyJ|Bearer[ \t]{1,8}|(?<=[?&])key=)"

@@ -54,6 +54,13 @@ provider_keys = _table(
     _int("created_ms"),
 )
 
+master_keys = _table(  # never the key itself: its id, and a value it sealed, to know it again at start
+    "master_keys",
+    Column("id", LargeBinary, primary_key=True),
+    Column("canary", LargeBinary, nullable=False),
+    _int("created_ms"),
+)
+
 calls = _table(
     "calls",
     _int("account_id", key=True),
@@ -78,7 +85,7 @@ calls = _table(
     _int("output_tokens"),
     _int("reasoning_tokens"),
     _text("usage_raw", null=True),
-    _text("rare", null=True),  # JSON of the seldom columns: audio and image tokens, tool calls, tier, quantities, problem
+    _text("rare", null=True),  # JSON of the seldom ones: audio and image tokens, tool calls, tier, quantities, problem
     _int("cost_nano", null=True),
     _text("cost_source"),
     _text("price_ref", null=True),
@@ -110,8 +117,18 @@ SUMS = (  # what every totals table adds up
 
 
 def _totals(name: str, *names: str) -> Table:
-    keys = [_int("account_id", key=True), _int("start_ms", key=True), _text("provider", key=True)]
-    return _table(name, *keys, *(_int(n, key=True) if n == "status" else _text(n, key=True) for n in names), *map(_int, SUMS), clustered=True)
+    keys: list[Column[int] | Column[str]] = [
+        _int("account_id", key=True),
+        _int("start_ms", key=True),
+        _text("provider", key=True),
+    ]
+    return _table(
+        name,
+        *keys,
+        *(_int(n, key=True) if n == "status" else _text(n, key=True) for n in names),
+        *map(_int, SUMS),
+        clustered=True,
+    )
 
 
 model_hours = _totals("model_hours", "model", "status", "outcome")

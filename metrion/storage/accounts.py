@@ -1,0 +1,75 @@
+"""Accounts, their Metrion keys and provider keys, as stored; sealed values stay sealed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from metrion.storage.tables import accounts, master_keys, provider_keys, tokens
+
+
+def add_account(connection: Connection, email: str, plan: str, now_ms: int) -> int:
+    """Add an account and return its id; `email` is in lower case and not there yet."""
+    added = connection.execute(
+        insert(accounts).values(email=email, plan=plan, created_ms=now_ms).returning(accounts.c.id)
+    )
+    return int(added.scalar_one())
+
+
+def find_account(connection: Connection, email: str) -> Row[Any] | None:
+    """The account of an e-mail address in lower case."""
+    return connection.execute(select(accounts).where(accounts.c.email == email)).one_or_none()
+
+
+def list_accounts(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:
+    """Every account, or the one."""
+    query = select(accounts)
+    return connection.execute(query if account_id is None else query.where(accounts.c.id == account_id)).all()
+
+
+def list_tokens(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:
+    """Every Metrion key, or one account's: digest, account_id, sealed, created_ms."""
+    query = select(tokens)
+    return connection.execute(query if account_id is None else query.where(tokens.c.account_id == account_id)).all()
+
+
+def replace_token(connection: Connection, account_id: int, digest: bytes, sealed: bytes, now_ms: int) -> None:
+    """Make this the account's only Metrion key."""
+    connection.execute(delete(tokens).where(tokens.c.account_id == account_id))
+    row = {"digest": digest, "account_id": account_id, "sealed": sealed, "created_ms": now_ms}
+    connection.execute(insert(tokens).values(row))
+
+
+def list_provider_keys(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:
+    """Every provider key, or one account's by provider: account_id, provider, sealed, tail, created_ms."""
+    query = select(provider_keys).order_by(provider_keys.c.account_id, provider_keys.c.provider)
+    return connection.execute(
+        query if account_id is None else query.where(provider_keys.c.account_id == account_id)
+    ).all()
+
+
+def set_provider_key(
+    connection: Connection, account_id: int, provider: str, sealed: bytes, tail: str, now_ms: int
+) -> None:
+    """Store a provider's key in the place of the one before."""
+    delete_provider_key(connection, account_id, provider)
+    row = {"account_id": account_id, "provider": provider, "sealed": sealed, "tail": tail, "created_ms": now_ms}
+    connection.execute(insert(provider_keys).values(row))
+
+
+def delete_provider_key(connection: Connection, account_id: int, provider: str) -> bool:
+    """Delete a provider's key; False where there was none."""
+    which = (provider_keys.c.account_id == account_id) & (provider_keys.c.provider == provider)
+    return connection.execute(delete(provider_keys).where(which)).rowcount > 0
+
+
+def canaries(connection: Connection) -> dict[bytes, bytes]:
+    """Sealed canaries by the id of the master key they were sealed under."""
+    return {row.id: row.canary for row in connection.execute(select(master_keys))}
+
+
+def add_canary(connection: Connection, key_id: bytes, canary: bytes, now_ms: int) -> None:
+    """Remember a master key by its id and a value it sealed."""
+    connection.execute(insert(master_keys).values(id=key_id, canary=canary, created_ms=now_ms))

@@ -1,0 +1,138 @@
+"""Database: one connection that writes, any number that only read. SQLite today; PostgreSQL becomes a second engine.
+
+SQLite before 3.51.3 can damage a WAL when two connections checkpoint at once, so only the writer does: it is the only
+connection that may write, and whoever opens it holds the data directory's lock.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+
+from metrion.config import Settings
+from metrion.errors import StorageError
+from metrion.storage.migrations import REVISIONS
+
+__all__ = ["Connection", "Database", "Engine", "migrate", "open_reader", "open_writer", "stored_revision"]
+
+_BUSY_SECONDS = 5.0
+# A reader may hold the WAL's end for a moment; 16 MiB between checkpoints keeps them few and their fsyncs rare.
+_CHECKPOINT_PAGES = 4096
+
+
+class Database:
+    """The writing connection. It may move between threads, but is used by one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(
+            "sqlite://", creator=lambda: _connect_writer(path), poolclass=StaticPool, hide_parameters=True
+        )
+        event.listen(self._engine, "begin", _begin_immediate)
+        self.connection: Connection = self._engine.connect()
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A write transaction: committed at the end, rolled back on any error."""
+        with self.connection.begin():
+            yield self.connection
+
+    def checkpoint(self) -> bool:
+        """Move the WAL into the database file and fsync it; False where a reader kept a part of it from moving."""
+        busy, in_wal, moved = self._raw().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not busy and in_wal == moved
+
+    def raw(self) -> sqlite3.Connection:
+        """The driver's connection, for the writer's prepared statements; outside of `begin`."""
+        return self._raw()
+
+    def close(self) -> None:
+        """Checkpoint and close."""
+        self.connection.close()
+        self._engine.dispose()
+
+    def _raw(self) -> sqlite3.Connection:
+        raw = self.connection.connection.dbapi_connection
+        assert isinstance(raw, sqlite3.Connection)  # noqa: S101  # the only driver there is
+        return raw
+
+
+def open_writer(settings: Settings) -> Database:
+    """The writing connection, creating directory and file if need be; the caller holds the data directory's lock."""
+    path = settings.database_path
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        return Database(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"the database {path} cannot be opened for writing: {error}") from None
+
+
+def open_reader(settings: Settings) -> Engine:
+    """An engine whose connections only read, never checkpoint, and see one moment per transaction; StorageError."""
+    path = settings.database_path
+    if not path.exists():
+        raise StorageError(f"there is no database {path}; run `metrion migrate`")
+    engine = create_engine("sqlite://", creator=lambda: _connect_reader(path), hide_parameters=True)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def migrate(database: Database) -> bool:
+    """Bring the schema to this version's; False if it was. Raises StorageError for a database from a newer Metrion."""
+    revision = stored_revision(database.connection)
+    if revision == REVISIONS[-1]:
+        return False
+    if revision is not None and revision not in REVISIONS:
+        raise StorageError(f"the database is of a newer version ({revision}); run the Metrion that made it, or upgrade")
+    # Alembic takes longer to import than a command to run, and is needed once per release.
+    importlib.import_module("metrion.storage.upgrade").upgrade(database)
+    return True
+
+
+def stored_revision(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database. Leaves no transaction open."""
+    with connection.begin():
+        if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").first():
+            return None
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    # isolation_level=None: the driver begins nothing on its own; `begin` does.
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    # mode=ro still shares the WAL's index file, and so sees what the writer committed.
+    uri = f"file:{quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction that turns into a writing one can fail halfway; this one waits its turn first.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,6 @@
+"""The schema's history: one file per revision in versions/, oldest first in REVISIONS; the last is this version's.
+
+A revision is written out and never changed once released. One that is added is added here; a test compares tables.py.
+"""
+
+REVISIONS = ("0001",)
