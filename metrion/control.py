@@ -1,0 +1,249 @@
+"""Control: who may write in a data directory, and how a command asks whoever does.
+
+lock      serve.lock, held with flock by a running server, or by a command for as long as it writes
+socket    control.sock, mode 0600: one JSON line in, one out; the server runs the operation and answers
+
+So the database has one writer at any time, and a command ends when its change is in the server's memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from metrion.accounts.operations import OPERATIONS
+from metrion.accounts.vault import open_vault
+from metrion.config import Settings
+from metrion.errors import ConfigError, InputError, LockedError, MetrionError, StorageError, VaultError
+from metrion.storage.database import Database, Engine, migrate, open_reader, open_writer, stored_revision
+from metrion.storage.migrations import REVISIONS
+
+Run = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+_REQUEST_BYTES = 64 * 1024
+_ANSWER_BYTES = 1024 * 1024
+_READ_SECONDS = 5.0  # for the line of a client that has connected
+_ANSWER_SECONDS = 30.0
+_PATIENCE = 15.0  # for a server that is starting or stopping, or another command
+_RETRY_SECONDS = 0.05
+_SOCKET_PATH_BYTES = 100  # the kernel takes 107 on Linux, 103 elsewhere
+_ERRORS: dict[str, type[MetrionError]] = {
+    kind.__name__: kind for kind in (ConfigError, InputError, LockedError, StorageError, VaultError)
+}
+log = structlog.get_logger("metrion.control")
+
+
+@contextmanager
+def hold(settings: Settings, holder: str) -> Iterator[None]:
+    """Hold the data directory as `holder` ("serve" or "command"); raises LockedError naming who does.
+
+    A command is waited for, since it is done in a moment; a server is not.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.database_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + _PATIENCE
+    with ExitStack() as held:
+        # The database's own directory too: two data directories may name one database.
+        for folder in sorted({settings.data_dir.resolve(), settings.database_path.parent.resolve()}):
+            held.enter_context(_lock(folder / "serve.lock", holder, deadline))
+        yield
+
+
+@contextmanager
+def _lock(path: Path, holder: str, deadline: float) -> Iterator[None]:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not _try_lock(file):
+            who, _, pid = os.pread(file, 64, 0).decode(errors="replace").strip().partition(" ")
+            if who == "serve" or time.monotonic() > deadline:
+                name = "a running server" if who == "serve" else "another command"
+                raise LockedError(f"{path.parent} is in use by {name} (pid {pid or 'unknown'}); stop it first")
+            time.sleep(_RETRY_SECONDS)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{holder} {os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def listen(settings: Settings, run: Run) -> asyncio.Server:
+    """Answer commands on the control socket until the server is closed; the caller holds the data directory.
+
+    `run` gets an operation's name and arguments, and returns when their effect is in memory and in the database.
+    """
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(orjson.dumps(await _answer(reader, run)) + b"\n")
+            await asyncio.wait_for(writer.drain(), _READ_SECONDS)
+        except OSError as error:  # a command that is gone, or reads nothing (TimeoutError is one)
+            log.info("control_client_gone", why=type(error).__name__)
+        finally:
+            writer.close()
+
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    path = settings.data_dir / "control.sock"
+    path.unlink(missing_ok=True)  # left by a server that was killed: whoever holds the lock is the only one
+    try:
+        with _short_name(path) as name:
+            listener.bind(name)
+    except OSError as error:
+        listener.close()
+        raise StorageError(f"the control socket {path} cannot be made: {error.strerror or error}") from None
+    path.chmod(0o600)  # before anyone can connect: it does not listen yet
+    return await asyncio.start_unix_server(answer, sock=listener, limit=_REQUEST_BYTES)
+
+
+async def _answer(reader: asyncio.StreamReader, run: Run) -> dict[str, Any]:
+    try:
+        line = await asyncio.wait_for(reader.readline(), _READ_SECONDS)
+        request = orjson.loads(line)
+        operation, args = request["operation"], request["args"]
+        if operation not in OPERATIONS or not isinstance(args, dict):
+            return {"error": "InputError", "message": "the running server does not know this operation; restart it"}
+        return {"answer": await run(operation, args)}
+    except MetrionError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    except (ValueError, KeyError, TypeError, TimeoutError):  # a line that is too long, late or no request
+        return {"error": "InputError", "message": "malformed request on the control socket"}
+    except Exception as error:
+        # Only the kind: the arguments hold a provider key, and a message may quote them.
+        log.error("operation_failed", why=type(error).__name__)
+        return {"error": "StorageError", "message": f"the server could not do it ({type(error).__name__}); see its log"}
+
+
+def perform(settings: Settings, operation: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Run an operation in the running server, or here if there is none; raises MetrionError."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        answer = ask(settings, operation, args)
+        if answer is not None:
+            return answer
+        try:
+            with open_for_writing(settings) as database, database.begin() as connection:
+                return OPERATIONS[operation](connection, open_vault(settings, connection), args)
+        except LockedError:  # a server that does not listen yet, or any more
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
+
+
+def ask(settings: Settings, operation: str, args: dict[str, Any]) -> dict[str, Any] | None:
+    """The running server's answer; None where no server listens. Raises MetrionError as the operation does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_ANSWER_SECONDS)
+        try:
+            with _short_name(settings.data_dir / "control.sock") as name:
+                client.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            raise LockedError(f"the running server cannot be asked: {error.strerror or error}") from None
+        try:
+            client.sendall(orjson.dumps({"operation": operation, "args": args}) + b"\n")
+            reply = orjson.loads(_read_line(client))
+        except (OSError, ValueError):
+            raise LockedError("the server stopped before it answered; see whether the change is there") from None
+    if "error" in reply:
+        raise _ERRORS.get(reply["error"], MetrionError)(reply["message"])
+    answer: dict[str, Any] = reply["answer"]
+    return answer
+
+
+def _read_line(client: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        part = client.recv(65536)
+        data += part
+        if not part or len(data) > _ANSWER_BYTES:
+            raise ValueError("no whole answer")
+    return data
+
+
+@contextmanager
+def _short_name(path: Path) -> Iterator[str]:
+    """A name of `path` that fits into a socket address; a long one goes through its directory's descriptor."""
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES or not Path("/proc/self/fd").is_dir():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def open_for_writing(settings: Settings) -> Iterator[Database]:
+    """The database as a command may change it: locked, of this version, with what a dead server left in the journal."""
+    with hold(settings, "command"):
+        database = open_writer(settings)
+        try:
+            migrate(database)
+            if has_journal(settings):
+                # The ledger brings the price book with it, which no other command should wait for.
+                importlib.import_module("metrion.ledger.recovery").recover(settings, database)
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def open_for_reading(settings: Settings) -> Iterator[Engine]:
+    """The database as a command may read it, made or brought up to date first where no server does so."""
+    deadline = time.monotonic() + _PATIENCE
+    while not _is_current(settings) or has_journal(settings):
+        try:
+            with open_for_writing(settings):
+                break
+        except LockedError:
+            if _is_current(settings):  # the running server's journal is its own affair
+                break
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
+    engine = open_reader(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def has_journal(settings: Settings) -> bool:
+    """Whether the journal holds anything, which without a running server is what a killed one left."""
+    try:
+        return any(entry.stat().st_size for entry in os.scandir(settings.data_dir / "journal"))
+    except FileNotFoundError:  # no journal, or a running server that just let a segment go
+        return False
+
+
+def _is_current(settings: Settings) -> bool:
+    if not settings.database_path.exists():
+        return False
+    engine = open_reader(settings)
+    try:
+        with engine.connect() as connection:
+            return stored_revision(connection) == REVISIONS[-1]
+    finally:
+        engine.dispose()
