@@ -1,21 +1,16 @@
-"""Control: who may write in a data directory, and how a command asks whoever does.
+"""Control: how a command asks the running server to change something, so that it is in its memory at once.
 
-lock      serve.lock, held with flock by a running server, or by a command for as long as it writes
-socket    control.sock, mode 0600: one JSON line in, one out; the server runs the operation and answers
-
-So the database has one writer at any time, and a command ends when its change is in the server's memory.
+control.sock lies in the data directory, mode 0600; one JSON line goes in, one comes out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import importlib
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +20,10 @@ import structlog
 from metrion.accounts.operations import OPERATIONS
 from metrion.accounts.vault import open_vault
 from metrion.config import Settings
+from metrion.datadir import PATIENCE, RETRY_SECONDS, hold_lock, open_for_writing
 from metrion.errors import ConfigError, InputError, LockedError, MetrionError, StorageError, VaultError
-from metrion.storage.database import Database, Engine, migrate, open_reader, open_writer, stored_revision
-from metrion.storage.migrations import REVISIONS
+
+__all__ = ["ask", "hold_lock", "listen", "perform"]
 
 Run = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -35,55 +31,11 @@ _REQUEST_BYTES = 64 * 1024
 _ANSWER_BYTES = 1024 * 1024
 _READ_SECONDS = 5.0  # for the line of a client that has connected
 _ANSWER_SECONDS = 30.0
-_PATIENCE = 15.0  # for a server that is starting or stopping, or another command
-_RETRY_SECONDS = 0.05
 _SOCKET_PATH_BYTES = 100  # the kernel takes 107 on Linux, 103 elsewhere
 _ERRORS: dict[str, type[MetrionError]] = {
     kind.__name__: kind for kind in (ConfigError, InputError, LockedError, StorageError, VaultError)
 }
 log = structlog.get_logger("metrion.control")
-
-
-@contextmanager
-def hold(settings: Settings, holder: str) -> Iterator[None]:
-    """Hold the data directory as `holder` ("serve" or "command"); raises LockedError naming who does.
-
-    A command is waited for, since it is done in a moment; a server is not.
-    """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.database_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = time.monotonic() + _PATIENCE
-    with ExitStack() as held:
-        # The database's own directory too: two data directories may name one database.
-        for folder in sorted({settings.data_dir.resolve(), settings.database_path.parent.resolve()}):
-            held.enter_context(_lock(folder / "serve.lock", holder, deadline))
-        yield
-
-
-@contextmanager
-def _lock(path: Path, holder: str, deadline: float) -> Iterator[None]:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while not _try_lock(file):
-            who, _, pid = os.pread(file, 64, 0).decode(errors="replace").strip().partition(" ")
-            if who == "serve" or time.monotonic() > deadline:
-                name = "a running server" if who == "serve" else "another command"
-                raise LockedError(f"{path.parent} is in use by {name} (pid {pid or 'unknown'}); stop it first")
-            time.sleep(_RETRY_SECONDS)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{holder} {os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(file, 0)
-    finally:
-        os.close(file)
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 async def listen(settings: Settings, run: Run) -> asyncio.Server:
@@ -135,18 +87,20 @@ async def _answer(reader: asyncio.StreamReader, run: Run) -> dict[str, Any]:
 
 def perform(settings: Settings, operation: str, args: dict[str, Any]) -> dict[str, Any]:
     """Run an operation in the running server, or here if there is none; raises MetrionError."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         answer = ask(settings, operation, args)
         if answer is not None:
             return answer
         try:
-            with open_for_writing(settings) as database, database.begin() as connection:
-                return OPERATIONS[operation](connection, open_vault(settings, connection), args)
+            with open_for_writing(settings) as database:
+                vault = open_vault(settings, database)
+                with database.begin() as connection:
+                    return OPERATIONS[operation](connection, vault, args)
         except LockedError:  # a server that does not listen yet, or any more
             if time.monotonic() > deadline:
                 raise
-        time.sleep(_RETRY_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def ask(settings: Settings, operation: str, args: dict[str, Any]) -> dict[str, Any] | None:
@@ -192,58 +146,3 @@ def _short_name(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-@contextmanager
-def open_for_writing(settings: Settings) -> Iterator[Database]:
-    """The database as a command may change it: locked, of this version, with what a dead server left in the journal."""
-    with hold(settings, "command"):
-        database = open_writer(settings)
-        try:
-            migrate(database)
-            if has_journal(settings):
-                # The ledger brings the price book with it, which no other command should wait for.
-                importlib.import_module("metrion.ledger.recovery").recover(settings, database)
-            yield database
-        finally:
-            database.close()
-
-
-@contextmanager
-def open_for_reading(settings: Settings) -> Iterator[Engine]:
-    """The database as a command may read it, made or brought up to date first where no server does so."""
-    deadline = time.monotonic() + _PATIENCE
-    while not _is_current(settings) or has_journal(settings):
-        try:
-            with open_for_writing(settings):
-                break
-        except LockedError:
-            if _is_current(settings):  # the running server's journal is its own affair
-                break
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(_RETRY_SECONDS)
-    engine = open_reader(settings)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def has_journal(settings: Settings) -> bool:
-    """Whether the journal holds anything, which without a running server is what a killed one left."""
-    try:
-        return any(entry.stat().st_size for entry in os.scandir(settings.data_dir / "journal"))
-    except FileNotFoundError:  # no journal, or a running server that just let a segment go
-        return False
-
-
-def _is_current(settings: Settings) -> bool:
-    if not settings.database_path.exists():
-        return False
-    engine = open_reader(settings)
-    try:
-        with engine.connect() as connection:
-            return stored_revision(connection) == REVISIONS[-1]
-    finally:
-        engine.dispose()

@@ -25,7 +25,7 @@ from metrion.errors import VaultError
 from metrion.kit.clock import now_ms
 from metrion.kit.secrets import Secret
 from metrion.storage import accounts as stored
-from metrion.storage.database import Connection
+from metrion.storage.database import Connection, Database
 
 _VERSION = b"\x01"
 _ID_BYTES = 4
@@ -87,12 +87,17 @@ def _derive(master: Secret, info: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt=None, info=info).derive(master.reveal())
 
 
-def open_vault(settings: Settings, connection: Connection) -> Vault:
-    """The vault of this database, inside a write transaction by whoever holds the data directory's lock.
+def open_vault(settings: Settings, database: Database) -> Vault:
+    """The vault of this database, for whoever holds the data directory's lock.
 
     The first time, the master key is made (unless it is given) and a canary is sealed under it. Ever after a master key
     that does not open the canary raises VaultError, before anything is sealed or found unreadable under it.
     """
+    with database.begin() as connection:
+        return _vault(settings, connection)
+
+
+def _vault(settings: Settings, connection: Connection) -> Vault:
     canaries = stored.canaries(connection)
     master = find_master_key(settings)
     if master is None:
