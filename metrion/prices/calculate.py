@@ -71,7 +71,7 @@ class Sheet(msgspec.Struct, frozen=True):
     """The unit prices of one provider × model × context at one time.
 
     `base` holds for prompts of up to `ceiling` tokens; above it the last of `long` (threshold, rates) whose threshold
-    the prompt exceeds holds for every token. `fees` price tools and other quantities. `refusal` says why there are none.
+    the prompt exceeds holds for every token. `fees` price tools and other quantities. `refusal`: why there are none.
     """
 
     ref: str

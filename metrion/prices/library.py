@@ -68,9 +68,14 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the library charges for a model at one moment; `honoured` are the conditions it has prices for."""
+    """What the library charges for a model at one moment.
 
-    prices: Prices
+    `special` are the prices that conditions put in the place of the `standard` ones, `honoured` those conditions.
+    """
+
+    name: str
+    standard: Prices
+    special: Prices
     honoured: frozenset[tuple[str, str]]
     since: str  # ISO date of the youngest price used; "" where it always held
 
@@ -82,13 +87,13 @@ def models(provider: str) -> list[types.ModelInfo]:
 
 
 def find(provider: str, model: str) -> types.ModelInfo | None:
-    """Return the model an id stands for: the closest match of the id, else of the id less its last version parts."""
+    """Return the model an id stands for: the closest match of the id, else of the id less its date."""
     known, name = models(provider), model
     while name:
         rests = [(rest, at) for at, one in enumerate(known) if (rest := match.rest_after(one.match, name)) is not None]
         if rests:
             return known[min(rests)[1]]
-        name = match.shorter(name)
+        name = match.undated(name)
     return None
 
 
@@ -99,10 +104,18 @@ def prices_at(model: types.ModelInfo, at: datetime, conditions: dict[str, str]) 
         for variant in model.price_variants or []
         if (variant.constraint is None or variant.constraint.active(at)) and variant.when.items() <= conditions.items()
     ]
-    active = [one for one in _conditional(model) if one.constraint is None or one.constraint.active(at)]
-    used = [one.constraint for one in active[-1:]] + [variant.constraint for variant in variants]
+    special = Prices()
+    for variant in reversed(variants):  # the first in the list wins, by price
+        special.update(_read(variant.prices))
+    active = [one.constraint for one in _conditional(model) if one.constraint is None or one.constraint.active(at)]
+    used = active[-1:] + [variant.constraint for variant in variants]
+    standard = _read(model.get_prices(at))
+    if not standard.tokens and not standard.fees:  # listed without any price: free of charge
+        standard.tokens.update(input=((0, 0),), output=((0, 0),))
     return Found(
-        _read(model.get_prices(at, conditions)),
+        model.id,
+        standard,
+        special,
         frozenset(pair for variant in variants for pair in variant.when.items()),
         max((one.start_date.isoformat() for one in used if isinstance(one, types.StartDateConstraint)), default=""),
     )

@@ -12,11 +12,12 @@ import re
 from genai_prices import types
 
 # What may follow a model's name without making it another model: a date, a build number of three or more digits, a
-# stage, and a stage's own date (`-preview-05-06`, `-exp-1206`, `-preview-09-2025`).
+# stage, a stage's own date (`-preview-05-06`, `-exp-1206`, `-preview-09-2025`), and `:20230824-v2`, as OpenAI's legacy
+# completions answer.
 _STAGE = r"(?:preview|exp|experimental|beta)(?:-\d{2}-(?:\d{4}|\d{2})|-\d{4}|-\d{2})?"
 _DATE = r"20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])"
-_VERSION = re.compile(rf"(?:[-@](?:{_DATE}|\d{{3,8}}|latest|{_STAGE}))*", re.ASCII)
-_LAST = re.compile(rf"[-@](?:{_DATE}|\d{{3,8}}|latest|{_STAGE})$", re.ASCII)
+_VERSION = re.compile(rf"(?:[-@](?:{_DATE}|\d{{3,8}}|latest|{_STAGE}))*(?::{_DATE}-v\d)?", re.ASCII)
+_DATED = re.compile(rf"[-@]{_DATE}$", re.ASCII)
 _CUT_SHORT = re.compile(r"(?:-(?:preview|exp))?[-@]?\d*$", re.ASCII)
 
 
@@ -25,14 +26,12 @@ def normal(model: str) -> str:
     return model.lower().removeprefix("models/")
 
 
-def is_version_of(model: str, name: str) -> bool:
-    """Say whether `model` is `name` or a dated, numbered, `-latest` or preview form of it."""
-    return model.startswith(name) and _VERSION.fullmatch(model, len(name)) is not None
+def undated(model: str) -> str:
+    """Return the id less the date at its end, or "" where it has none.
 
-
-def shorter(model: str) -> str:
-    """Return the id less its last version part, or "" where it has none."""
-    cut = _LAST.search(model)
+    Only a whole date: shorter numbers and `-latest` may be another model (`mistral-large-2402`, `ministral-3b-latest`).
+    """
+    cut = _DATED.search(model)
     return model[: cut.start()] if cut else ""
 
 
