@@ -23,12 +23,52 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     image_input_tokens: int = 0  # part of input_tokens
     image_output_tokens: int = 0  # part of output_tokens
     tool_calls: dict[str, int] = msgspec.field(default_factory=dict)  # "web_search": 2
-    quantities: dict[str, int] = msgspec.field(default_factory=dict)  # what is billed otherwise: "audio_ms", "pages", "characters"
+    quantities: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # what is billed otherwise: "audio_ms", "pages", "characters"
     service_tier: str = ""
     facts: dict[str, str] = msgspec.field(default_factory=dict)  # other price contexts: "inference_geo", "speed"
+    parts: list[Part] = msgspec.field(
+        default_factory=list
+    )  # where models or items are billed apart: all of it, once more
     reported_cost_nano: int | None = None  # what the provider itself says it bills, in nano-dollars
     problem: str = ""  # set where the provider's figures contradict each other
 
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+
+class Part(msgspec.Struct, omit_defaults=True):
+    """A share of a call that is billed on its own: another model's (an advisor, a replaced attempt), or a batch's item.
+
+    Where a Usage has parts, its own counts are their sum, and each part is priced at its own model's prices.
+    """
+
+    model: str
+    usage: Usage
+    id: str = ""  # the item's own response id, by which it is metered once
+
+
+def total(parts: list[Part]) -> Usage:
+    """The sum of `parts`, which it keeps; tier, facts and problem are those of the first part that has them."""
+    whole = Usage(parts=parts)
+    for part in parts:
+        _add(whole, part.usage)
+    return whole
+
+
+def _add(whole: Usage, usage: Usage) -> None:
+    for name in _COUNTS:
+        setattr(whole, name, getattr(whole, name) + getattr(usage, name))
+    for counts, more in ((whole.tool_calls, usage.tool_calls), (whole.quantities, usage.quantities)):
+        for name, count in more.items():
+            counts[name] = counts.get(name, 0) + count
+    whole.service_tier = whole.service_tier or usage.service_tier
+    whole.problem = whole.problem or usage.problem
+    whole.facts = whole.facts or dict(usage.facts)
+    if usage.reported_cost_nano is not None:
+        whole.reported_cost_nano = (whole.reported_cost_nano or 0) + usage.reported_cost_nano
+
+
+_COUNTS = tuple(field for field in Usage.__struct_fields__ if field.endswith("_tokens"))

@@ -1,0 +1,90 @@
+"""OpenAI's chat completions, completions and embeddings, and the four other providers' renderings of them.
+
+Sources: openai-python 3.52, types/completion_usage.py and types/create_embedding_response.py;
+https://platform.openai.com/docs/api-reference/chat/streaming. What other providers do differently is in their files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from metrion.call import Reading
+from metrion.wire.counts import Counts
+from metrion.wire.error_body import message
+from metrion.wire.format import Format, is_there, replace_usage, usage_mark
+from metrion.wire.usage import Usage
+
+
+class _Answer(msgspec.Struct):
+    """A completion, a chunk of one, a list of embeddings, or an error event."""
+
+    id: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    usage: Raw = Raw()
+    error: Raw = Raw()
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+def _read(document: bytes, reading: Reading) -> None:
+    answer = _decode(document)
+    reading.model = answer.model or reading.model
+    reading.response_id = answer.id or reading.response_id
+    reading.service_tier = answer.service_tier or reading.service_tier
+    replace_usage(reading, answer.usage)
+    if is_there(answer.error):
+        reading.error = message(document)
+
+
+CHAT = Format(usage_mark("usage"), _read)
+
+
+def understand(usage: dict[str, Any], reading: Reading) -> Usage:
+    """OpenAI's own meaning: details are parts of the counts they detail.
+
+    Predicted tokens that were rejected stand inside `completion_tokens` already. Cache writes (30 minutes, or 12 hours)
+    are the short kind: OpenAI has one price for both.
+    """
+    counts = Counts(usage)
+    return finish(counts, base(counts, reading))
+
+
+def base(counts: Counts, reading: Reading) -> Usage:
+    """The counts as OpenAI names them, before any provider's own corrections."""
+    prompt, completion = "prompt_tokens_details", "completion_tokens_details"
+    return Usage(
+        input_tokens=counts.take("prompt_tokens"),
+        cached_input_tokens=counts.take(prompt, "cached_tokens"),
+        cache_write_5m_tokens=counts.take(prompt, "cache_write_tokens"),
+        output_tokens=counts.take("completion_tokens"),
+        reasoning_tokens=counts.take(completion, "reasoning_tokens"),
+        audio_input_tokens=counts.take(prompt, "audio_tokens"),
+        audio_output_tokens=counts.take(completion, "audio_tokens"),
+        image_input_tokens=counts.take(prompt, "image_tokens"),
+        service_tier=text(counts.usage.get("service_tier")) or reading.service_tier,
+        tool_calls=dict(reading.tools),
+    )
+
+
+def finish(counts: Counts, usage: Usage, *, cached_within: bool = True) -> Usage:
+    """Check what must hold between the counts, and note what does not."""
+    if cached_within:
+        counts.within(
+            usage.cached_input_tokens + usage.cache_write_5m_tokens, usage.input_tokens, "cached input within input"
+        )
+    counts.within(usage.reasoning_tokens, usage.output_tokens, "reasoning within output")
+    counts.within(usage.audio_input_tokens, usage.input_tokens, "audio input within input")
+    counts.within(usage.audio_output_tokens, usage.output_tokens, "audio output within output")
+    if counts.has("total_tokens"):
+        counts.within(usage.total_tokens, counts.take("total_tokens"), "input and output within total_tokens")
+    usage.problem = counts.problem
+    return usage
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

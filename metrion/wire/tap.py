@@ -1,0 +1,145 @@
+"""Tap: reads an answer while it passes.
+
+Contract: nothing here delays, alters or breaks an answer. `open_tap`, `feed` and `finish` do not raise; what cannot be
+decompressed or parsed gives a Reading that knows less, and a bug of ours is caught here, once, and named in its facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from metrion.call import Reading
+from metrion.wire import anthropic, gemini, mistral, openai_chat, openai_other, openai_responses
+from metrion.wire.batch import ResultsReader
+from metrion.wire.body import BodyReader, ErrorReader
+from metrion.wire.format import Format
+from metrion.wire.inflate import Inflater, UnreadableError, is_identity
+from metrion.wire.jsonarray import ArrayReader
+from metrion.wire.sse import SseReader
+
+FORMATS: dict[str, Format] = {
+    "anthropic_messages": anthropic.MESSAGES,
+    "anthropic_complete": anthropic.COMPLETE,
+    "anthropic_batch_results": anthropic.BATCH_RESULTS,
+    "openai_chat": openai_chat.CHAT,
+    "openai_completions": openai_chat.CHAT,
+    "openai_embeddings": openai_chat.CHAT,
+    "openai_responses": openai_responses.RESPONSES,
+    "openai_images": openai_other.IMAGES,
+    "openai_audio": openai_other.AUDIO,
+    "openai_batch_results": openai_other.BATCH_RESULTS,
+    "gemini_generate": gemini.GENERATE,
+    "gemini_embed": gemini.GENERATE,
+    "gemini_interactions": gemini.INTERACTIONS,
+    "mistral_ocr": mistral.OCR,
+    "count_only": openai_other.NAMES,
+}
+_LINES = {"anthropic_batch_results", "openai_batch_results"}
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, in however many pieces, and white space
+_EVENT_STARTS = (b"d", b"e", b"i", b"r", b":")  # data, event, id, retry, a comment
+
+
+class Tap(Protocol):
+    """Reads one answer's body; see `open_tap`."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the body as on the wire (chunked framing removed), cut anywhere."""
+
+    def finish(self) -> Reading:
+        """Say that the body ended, or was cut, and get whatever was seen."""
+
+
+class _Reader(Protocol):
+    def feed(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
+def open_tap(format: str, status: int, content_type: str, content_encoding: str) -> Tap | None:
+    """Open a tap for an answer with this HTTP status and these headers, or None where there is nothing to read.
+
+    `format` is a key of `FORMATS` or "": of an answer without a known format only an error is read.
+    """
+    known = FORMATS.get(format)
+    if status < 400 and (known is None or content_type.startswith(("audio/", "image/", "video/"))):
+        return None
+    return _BodyTap(format, status, content_type, content_encoding)
+
+
+class _BodyTap:
+    """Decompresses where needed, finds out how the body is framed, and feeds the reader for that."""
+
+    __slots__ = ("_content_type", "_format", "_next", "_reader", "_reading", "_status")
+
+    def __init__(self, format: str, status: int, content_type: str, content_encoding: str) -> None:
+        self._format = format
+        self._status = status
+        self._content_type = content_type
+        self._reading = Reading()
+        self._reader: _Reader | None = None
+        self._next: Callable[[bytes], None] = self._begin
+        if not is_identity(content_encoding):
+            try:
+                self._next = Inflater(content_encoding, self._pass_on).feed
+            except UnreadableError:
+                self._next = _ignore
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self._next(data)
+        except UnreadableError:
+            self._next = _ignore
+        except Exception as bug:  # metering must never break an answer
+            self._give_up(bug)
+
+    def finish(self) -> Reading:
+        try:
+            if self._reader is not None:
+                self._reader.finish()
+        except Exception as bug:
+            self._give_up(bug)
+        return self._reading
+
+    def _begin(self, data: bytes) -> None:
+        """Take uncompressed bytes until the reader is chosen; from then on it is fed directly."""
+        self._pass_on(data)
+        if self._reader is not None:
+            self._next = self._reader.feed
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._reader is None:
+            data = data.lstrip(_BLANK)
+            if not data:
+                return
+            self._reader = self._choose(data)
+        self._reader.feed(data)
+
+    def _choose(self, start: bytes) -> _Reader:
+        """What a body begins with tells more than its content type, which recorders and gateways get wrong."""
+        if self._status >= 400:
+            return ErrorReader(self._reading)
+        format = FORMATS[self._format]
+        if self._format in _LINES:
+            return ResultsReader(format, self._reading)
+        if start.startswith(b"{"):
+            return BodyReader(format, self._reading)
+        if start.startswith(b"["):
+            return ArrayReader(format, self._reading)
+        if "event-stream" in self._content_type or start.startswith(_EVENT_STARTS):
+            return SseReader(format, self._reading)
+        return _Deaf()
+
+    def _give_up(self, bug: Exception) -> None:
+        self._next = _ignore
+        self._reading.facts["tap_failed"] = type(bug).__name__
+
+
+class _Deaf:
+    """Stands in where there is nothing to understand: a transcript as text, sound, a page of HTML."""
+
+    def feed(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
+def _ignore(data: bytes) -> None:
+    """What comes after a body turned out to be unreadable."""

@@ -1,0 +1,79 @@
+"""A Reading's usage objects, understood: what was counted, in the terms of the row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from metrion.call import Reading
+from metrion.wire import anthropic, batch, gemini, mistral, openai_chat, openai_other, openai_responses, xai
+from metrion.wire.usage import Usage
+
+_Raw = dict[str, Any]
+
+
+def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | None, str | None]:
+    """Return the usage and its objects verbatim as JSON text (a list where there are several).
+
+    `provider` is one of anthropic, openai, gemini, mistral, grok; `format` is a key of `tap.FORMATS` or "". The usage
+    is None where the answer had none. Figures that contradict each other set `Usage.problem`; none is ever negative.
+    """
+    objects = [bytes(one) for one in reading.usage]
+    raw = objects[0] if len(objects) == 1 else b"[%b]" % b",".join(objects)
+    try:
+        usages = [one for one in map(orjson.loads, objects) if isinstance(one, dict)]
+    except orjson.JSONDecodeError:
+        usages = []
+    usage = _understand(provider, format, usages, reading)
+    return usage, raw.decode(errors="replace") if objects else None
+
+
+def _understand(provider: str, format: str, usages: list[_Raw], reading: Reading) -> Usage | None:
+    match format:
+        case "openai_images":
+            usage = openai_other.understand_image_answer(usages, reading)
+            if usage and usages and provider == "grok":
+                xai.add_reported_cost(usage, usages[-1])
+            return usage
+        case "openai_audio" if provider != "mistral":
+            return openai_other.understand_audio(usages[-1] if usages else None, reading)
+        case "" | "count_only" | "anthropic_complete":
+            return None
+    if not usages:
+        return None
+    match format:
+        case "anthropic_batch_results":
+            return batch.understand(usages, reading, anthropic.understand)
+        case "openai_batch_results":
+            return batch.understand(usages, reading, lambda usage, own: _one(provider, _shape(usage), usage, own))
+        case "anthropic_messages":
+            return anthropic.understand(anthropic.merge(usages), reading)
+    return _one(provider, format, usages[-1], reading)
+
+
+def _one(provider: str, format: str, usage: _Raw, reading: Reading) -> Usage:
+    """Understand one usage object of a format whose later objects hold the earlier ones."""
+    match format, provider:
+        case "openai_responses", "grok":
+            return xai.understand_response(usage, reading)
+        case "openai_responses", _:
+            return openai_responses.understand(usage, reading)
+        case (("gemini_generate" | "gemini_embed"), _):
+            return gemini.understand(usage, reading)
+        case "gemini_interactions", _:
+            return gemini.understand_interaction(usage, reading)
+        case "mistral_ocr", _:
+            return mistral.understand_pages(usage, reading)
+        case _, "grok":
+            return xai.understand(usage, reading)
+        case _, "gemini":
+            return gemini.understand_compatible(usage, reading)
+        case _, "mistral":
+            return mistral.understand(usage, reading)
+    return openai_chat.understand(usage, reading)
+
+
+def _shape(usage: _Raw) -> str:
+    """Which API answered a batch's item: the names of its counts tell."""
+    return "openai_responses" if "input_tokens" in usage else "openai_chat"

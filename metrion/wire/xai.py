@@ -1,0 +1,50 @@
+"""What xAI does its own way: reasoning outside the completion, its own cost, sources and server tools in the usage.
+
+Sources: https://docs.x.ai/developers/cost-tracking (10^10 ticks are one dollar, all discounts and tool fees included),
+https://docs.x.ai/developers/pricing (names of tools), https://docs.x.ai/developers/advanced-api-usage/prompt-caching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metrion.call import Reading
+from metrion.wire import openai_chat, openai_responses
+from metrion.wire.counts import Counts
+from metrion.wire.usage import Usage
+
+_TICKS_PER_NANO = 10
+
+
+def understand(usage: dict[str, Any], reading: Reading) -> Usage:
+    """The counts of a chat completion. xAI lets `cached_tokens` be above `prompt_tokens` (seen with images)."""
+    counts = Counts(usage)
+    own = openai_chat.base(counts, reading)
+    total = counts.take("total_tokens")
+    if total != own.total_tokens or not own.reasoning_tokens <= own.output_tokens:
+        own.output_tokens += own.reasoning_tokens
+    return _finish(counts, own)
+
+
+def understand_response(usage: dict[str, Any], reading: Reading) -> Usage:
+    """The counts of a response: reasoning stands inside the output here."""
+    counts = Counts(usage)
+    return _finish(counts, openai_responses.base(counts, reading))
+
+
+def add_reported_cost(usage: Usage, raw: Mapping[str, Any]) -> None:
+    """Take over what xAI says it bills, rounded to the nano-dollar."""
+    if isinstance(ticks := raw.get("cost_in_usd_ticks"), int) and ticks >= 0:
+        usage.reported_cost_nano = (ticks + _TICKS_PER_NANO // 2) // _TICKS_PER_NANO
+
+
+def _finish(counts: Counts, usage: Usage) -> Usage:
+    details = counts.usage.get("server_side_tool_usage_details")
+    if isinstance(details, dict):
+        calls = {name.removesuffix("_calls"): counts.count(calls, name) for name, calls in details.items()}
+        usage.tool_calls = {name: count for name, count in calls.items() if count}
+    if sources := counts.take("num_sources_used"):
+        usage.tool_calls["live_search_source"] = sources
+    add_reported_cost(usage, counts.usage)
+    return openai_chat.finish(counts, usage, cached_within=False)
