@@ -105,7 +105,8 @@ def write_draft(asked: Asked, prompt: object, limit: object, *, reasons: bool) -
 
 def _text(rng: Random, phrases: int) -> str:
     start = rng.randrange(len(PHRASES))
-    return "; ".join(PHRASES[(start + i) % len(PHRASES)] for i in range(phrases)).capitalize() + "."
+    text = "; ".join(PHRASES[(start + i) % len(PHRASES)] for i in range(phrases))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _pieces(rng: Random, text: str) -> tuple[str, ...]:

@@ -1,0 +1,133 @@
+"""Demo: Metrion with the five providers played by the sandbox, an account, and somebody who uses it. No key is needed.
+
+All runs in this process and on loopback. The data directory is kept: a second demo goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import uvicorn
+import uvloop
+
+from metrion.accounts.operations import TOKEN_PURPOSE, create_account, set_provider_key
+from metrion.accounts.vault import open_vault
+from metrion.app import serve
+from metrion.config import Settings
+from metrion.datadir import open_for_writing
+from metrion.sandbox.app import PROVIDERS, create_app
+from metrion.sandbox.traffic import send_traffic
+from metrion.storage import accounts as stored
+
+DATA_DIR = Path("metrion-demo")
+EMAIL = "demo@example.com"
+ERROR_RATE = 0.03
+TRAFFIC_SECONDS = 600.0
+TRAFFIC_RATE = 2.0  # calls a second
+SEED = 2026
+
+
+def run(settings: Settings) -> None:
+    """Serve with sandbox providers and sample traffic until a signal; raises MetrionError as `serve` does."""
+    if settings.data_dir == Settings().data_dir:  # the demo's calls do not belong among real ones
+        settings = msgspec.structs.replace(settings, data_dir=DATA_DIR)
+    with _sandboxes() as upstreams:
+        # Sample traffic is more than one key may send in a minute.
+        settings = msgspec.structs.replace(settings, rate_limit_per_minute=0, **upstreams)
+        uvloop.run(_run(settings, _prepare_account(settings)))
+
+
+async def _run(settings: Settings, token: str) -> None:
+    started = asyncio.Event()
+    traffic = asyncio.create_task(_use(settings, token, started))
+    try:
+        await serve(settings, started=started.set)
+    finally:
+        traffic.cancel()
+
+
+async def _use(settings: Settings, token: str, started: asyncio.Event) -> None:
+    await started.wait()
+    print(welcome(settings, token), flush=True)
+    await send_traffic(_address(settings), token, seconds=TRAFFIC_SECONDS, rate=TRAFFIC_RATE, seed=SEED)
+    print("The sample traffic is over; Metrion keeps running. Ctrl-C stops it.", flush=True)
+
+
+def _prepare_account(settings: Settings) -> str:
+    """The Metrion key of the demo's account, which is made if it is not there, with a key for each provider."""
+    with open_for_writing(settings) as database:
+        vault = open_vault(settings, database)
+        with database.begin() as connection:
+            account = stored.find_account(connection, EMAIL)
+            if account is None:
+                token: str = create_account(connection, vault, {"email": EMAIL, "plan": "pro"})["token"]
+            else:
+                sealed = stored.list_tokens(connection, account.id)[0].sealed
+                token = vault.open(account.id, TOKEN_PURPOSE, sealed).reveal().decode()
+            for provider in PROVIDERS:
+                key = {"email": EMAIL, "provider": provider, "key": f"sandbox-key-of-{provider}"}
+                set_provider_key(connection, vault, key)
+            return token
+
+
+@contextmanager
+def _sandboxes() -> Iterator[dict[str, str]]:
+    """Five providers on loopback ports, in a thread of their own; their origins as settings."""
+    listeners = {provider: socket.create_server(("127.0.0.1", 0)) for provider in PROVIDERS}
+    servers = [
+        uvicorn.Server(uvicorn.Config(create_app(p, error_rate=ERROR_RATE), log_config=None, access_log=False))
+        for p in PROVIDERS
+    ]
+
+    async def serve_all() -> None:
+        # In a thread that is not the main one, uvicorn leaves the signals alone.
+        await asyncio.gather(*(s.serve([listener]) for s, listener in zip(servers, listeners.values(), strict=True)))
+
+    thread = threading.Thread(target=lambda: uvloop.run(serve_all()), name="sandbox", daemon=True)
+    thread.start()
+    try:
+        yield {f"upstream_{p}": f"http://127.0.0.1:{one.getsockname()[1]}" for p, one in listeners.items()}
+    finally:
+        for server in servers:
+            server.should_exit = True
+        thread.join(5)
+
+
+def _address(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (compared, not bound)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def welcome(settings: Settings, token: str) -> str:
+    """What the demo prints once it runs."""
+    address = _address(settings)
+    program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "metrion" else "metrion"
+    return f"""\
+
+Metrion runs at {address} with sandbox providers: nothing leaves this machine, and nothing costs anything.
+
+Metrion key:  {token}
+
+Try it from another terminal:
+
+curl {address}/api/proxy/openai/v1/chat/completions \\
+  -H "Authorization: Bearer {token}" \\
+  -H "Content-Type: application/json" \\
+  -H "x-metrion-user: me" \\
+  -d '{{"model": "gpt-4o-mini", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+See what was recorded (sample traffic arrives for about ten minutes):
+
+{program} logs --account {EMAIL} --data-dir {settings.data_dir}
+{program} usage --account {EMAIL} --by model --data-dir {settings.data_dir}
+
+Ctrl-C stops it.
+"""
