@@ -47,6 +47,8 @@ def authenticate(accounts: Accounts, target: Target, named: Named, query: bytes)
     account = accounts.find(key)
     if account is None:
         return Refusal(401, "unknown_key", "this Metrion key is not known, or was replaced. Copy the current one from Metrion."), None
+    if account.disabled:
+        return Refusal(403, "account_disabled", "this account is disabled. Ask the operator of this Metrion."), account
     requester = _requester(named.get(b"x-metrion-user"), label)
     if isinstance(requester, Refusal):
         return requester, account
@@ -59,6 +61,16 @@ def authenticate(accounts: Accounts, target: Target, named: Named, query: bytes)
     if secret is None:
         return _no_provider_key(target), account
     return Identity(account, "stored", requester, _line(target.api.credential, secret))
+
+
+def known_account(accounts: Accounts, named: Named) -> Account | None:
+    """Whose request this is by any Metrion key in its headers, where it leads nowhere but shall be seen in the log."""
+    for name in (b"authorization", b"x-api-key", b"x-goog-api-key", b"x-metrion-token"):
+        for value in named.get(name, ()):
+            account = accounts.find(value.rpartition(b" ")[2].partition(b".")[0])
+            if account is not None:
+                return account
+    return None
 
 
 def _credentials(target: Target, named: Named, query: bytes) -> list[tuple[str, bytes]]:

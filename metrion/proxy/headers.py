@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import structlog
+
 from metrion.proxy.http1 import BadMessage, check_name
 
 _KEEP, _KEEP_AND_NOTE, _NOTE, _DROP = range(4)
 _REMEMBERED_NAMES = 4096
+log = structlog.get_logger("metrion.proxy")
 
 Named = dict[bytes, list[bytes]]  # values by lower-case name, in order, without surrounding white space
 
@@ -83,10 +86,10 @@ REQUEST = Rules(
         b"x-goog-api-key",
         b"x-metrion-token",
         b"x-metrion-user",
-        b"anthropic-version",
         b"access-control-request-method",
+        b"access-control-request-headers",
     ),
-    kept_noted=(b"content-type", b"content-encoding", b"origin", b"x-goog-api-client"),
+    kept_noted=(b"content-type", b"content-encoding", b"origin", b"x-goog-api-client", b"anthropic-version"),
     dropped=(*_HOP_BY_HOP, b"cookie", b"forwarded", b"x-real-ip"),
     dropped_prefixes=(b"x-metrion-", b"x-forwarded-"),
 )
@@ -113,3 +116,27 @@ def without_nominated(lines: list[bytes], options: set[bytes]) -> list[bytes]:
     if not nominated:
         return lines
     return [line for line in lines if line.partition(b":")[0].lower() not in nominated]
+
+
+class AnthropicVersions:
+    """Which `anthropic-version` Anthropic gets. Spec §2.3: a tested one passes; `pinned`: that one always; "client": the client's."""
+
+    TESTED = (b"2023-06-01", b"2026-10-21")
+    DEFAULT = TESTED[0]
+
+    def __init__(self, pinned: str) -> None:
+        self._pinned = b"" if pinned == "client" else pinned.encode("ascii")
+        self._lets_through = pinned == "client"
+        self._told = False
+
+    def apply(self, lines: list[bytes], sent: list[bytes] | None) -> list[bytes]:
+        """`lines` with exactly one version; untouched where the client's may pass."""
+        if sent is not None and len(sent) == 1:
+            if self._lets_through or (sent[0] in self.TESTED and not self._pinned) or sent[0] == self._pinned:
+                return lines
+            if not self._told:
+                self._told = True
+                used = (self._pinned or self.DEFAULT).decode()
+                log.warning("anthropic_version_replaced", sent=sent[0].decode("latin-1")[:32], used=used)
+        others = [line for line in lines if line[:18].lower() != b"anthropic-version:"]
+        return [*others, b"anthropic-version: " + (self._pinned or self.DEFAULT)]

@@ -1,0 +1,184 @@
+"""Composition: the only file that knows all rooms. `serve` puts them together, runs them, and takes them apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from uvicorn.server import ServerState
+
+from metrion.accounts.operations import OPERATIONS
+from metrion.accounts.registry import Registry
+from metrion.accounts.vault import Vault, open_vault
+from metrion.config import Settings
+from metrion.control import listen
+from metrion.datadir import hold_lock
+from metrion.errors import MetrionError
+from metrion.kit.clock import now_ms
+from metrion.ledger.journal import Journal
+from metrion.ledger.recovery import recover
+from metrion.ledger.writer import Writer
+from metrion.prices.catalog import PriceBook
+from metrion.proxy.admit import WINDOW, Admission, month_of, month_start_ms
+from metrion.proxy.front import Front, PageProtocol
+from metrion.proxy.proxy import Proxy
+from metrion.storage import accounts as stored
+from metrion.storage.database import Connection, Database, migrate, open_writer
+from metrion.storage.rows import admitted_since, month_used
+from metrion.web.routes import create_app
+from metrion.web.status import STYLE_HASH, status_page
+
+_BACKLOG = 4096
+_SWITCH_SECONDS = 0.0005
+_GC_THRESHOLDS = (50_000, 50, 100)
+log = structlog.get_logger("metrion")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    uvloop.run(serve(settings))
+
+
+async def serve(settings: Settings, *, started: Callable[[], None] | None = None) -> None:
+    """Serve proxy and pages on one listener until a signal; `started` is called when it listens. Raises MetrionError."""
+    with hold_lock(settings, "serve"):
+        database = open_writer(settings)
+        try:
+            migrate(database)
+            vault = open_vault(settings, database)
+            recover(settings, database)
+            await _serve(settings, database, vault, started or (lambda: None))
+        finally:
+            database.close()
+
+
+async def _serve(settings: Settings, database: Database, vault: Vault, started: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    book = PriceBook.load(settings.prices_file)
+    journal = Journal(settings.data_dir / "journal", loop, strict=settings.durability == "strict")
+    writer = Writer(database, book, journal, loop)
+    admission = Admission(settings.rate_limit_per_minute, settings.free_monthly_requests)
+    with database.begin() as connection:
+        registry = Registry.load(connection, vault)
+        _restore(admission, connection, settings, loop.time())
+    proxy = Proxy(settings, loop, registry, admission, journal, writer)
+    listener = _bind(settings)
+    server = _Server(proxy, _config(settings, proxy, listener), started)
+    writer.start()
+    _quiet_interpreter()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, server.stop)
+    control = await listen(settings, _operations(writer, registry, vault))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        control.close()
+        proxy.cut_all()
+        await asyncio.sleep(0)  # the cuts' records go out with this tick
+        await asyncio.sleep(0)
+        proxy.close()
+        await loop.run_in_executor(None, writer.stop)
+        await asyncio.sleep(0)
+        journal.close()
+
+
+def _restore(admission: Admission, connection: Connection, settings: Settings, now: float) -> None:
+    """The minute and the month go on where the last process stopped."""
+    at_ms = now_ms()
+    month_ms = month_start_ms(month_of(at_ms))
+    ids = [row.id for row in stored.list_accounts(connection, None)]
+    since = int(at_ms - WINDOW * 1000)
+    limit = settings.rate_limit_per_minute
+    recent = ((id, started) for id in ids if limit for started in admitted_since(connection, id, since, limit))
+    month = ((id, month_used(connection, id, month_ms)) for id in ids if settings.free_monthly_requests)
+    admission.restore(now, at_ms, recent, month)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as problem:
+        raise MetrionError(
+            f"cannot listen on {settings.host}:{settings.port} ({problem.strerror}); choose another with --port or METRION_PORT"
+        ) from None
+
+
+def _config(settings: Settings, proxy: Proxy, listener: socket.socket) -> uvicorn.Config:
+    host, port = listener.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    app = create_app(lambda: proxy.ready, status_page(settings.public_url or f"http://{name}:{port}"), STYLE_HASH)
+
+    def connection(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop) -> Front:
+        return Front(proxy, server_state, lambda: PageProtocol(config, server_state, app_state, _loop))
+
+    return uvicorn.Config(
+        app,
+        http=connection,  # type: ignore[arg-type]  a factory serves where a class is asked for
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with our signals: its own would end the process before the ledger is closed."""
+
+    def __init__(self, proxy: Proxy, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._proxy = proxy
+        self._tell_started = started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell_started()
+
+    def stop(self) -> None:
+        """Idle connections close, streams get the grace period; a second signal cuts them."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._proxy.stopping = True
+
+
+def _operations(writer: Writer, registry: Registry, vault: Vault) -> Callable[[str, dict[str, Any]], Any]:
+    """What commands ask for through the control socket: run by the writer, effective before the answer."""
+
+    async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        operation = OPERATIONS[name]
+
+        def job(database: Database) -> dict[str, Any]:
+            with database.begin() as connection:
+                result = operation(connection, vault, arguments)
+            with database.begin() as connection:
+                registry.reload_account(connection, int(result["account_id"]))
+            return result
+
+        return await writer.run(job)
+
+    return perform
+
+
+def _quiet_interpreter() -> None:
+    """Let neither the garbage collector nor the writer's thread hold the loop up."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)

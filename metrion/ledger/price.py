@@ -1,0 +1,101 @@
+"""An ended call becomes a row: its usage understood, its cost computed. Pure; nothing here may fail a call's row."""
+
+from __future__ import annotations
+
+import orjson
+import structlog
+
+from metrion.call import Call, Outcome
+from metrion.prices.calculate import Cost
+from metrion.prices.catalog import PriceBook
+from metrion.storage.rows import Row
+from metrion.wire.understand import understand
+from metrion.wire.usage import Usage
+
+log = structlog.get_logger("metrion.ledger")
+_UNKNOWN = Cost(None, "unknown", None)
+_NOTHING_USED = Cost(0, "computed", None)
+_EMPTY = Usage()
+_INT64 = (1 << 63) - 1
+# Outcomes after which what was counted is all there is; a call that was cut may have cost more than its answer had said by then.
+_WHOLE = {Outcome.OK.value, Outcome.PROVIDER_ERROR.value, Outcome.CACHED.value}
+
+
+def price(book: PriceBook, call: Call) -> Row:
+    """The row of `call`, in the order of `storage.rows.COLUMNS`."""
+    reading = call.reading
+    usage: Usage | None = None
+    raw: str | None = None
+    cost = _UNKNOWN
+    try:
+        if reading is not None:
+            usage, raw = understand(call.provider, call.format, reading)
+        cost = _cost(book, call, usage)
+    except Exception:  # whatever a provider sends, the call keeps its row
+        log.exception("usage_not_understood", provider=call.provider, endpoint=call.endpoint, request_id=call.id.hex())
+        cost = _UNKNOWN
+    seen = usage or _EMPTY
+    model = (reading.model if reading else "") or call.requested_model
+    return (
+        call.account_id,
+        call.id,
+        call.started_ms,
+        call.provider,
+        call.endpoint,
+        call.format,
+        call.mode,
+        _text(model),
+        _text(call.requested_model),
+        call.requester,
+        int(call.stream),
+        call.status,
+        call.outcome,
+        call.error_code or None,
+        _text(call.error_message) or None,
+        min(seen.input_tokens, _INT64),
+        min(seen.cached_input_tokens, _INT64),
+        min(seen.cache_write_5m_tokens, _INT64),
+        min(seen.cache_write_1h_tokens, _INT64),
+        min(seen.output_tokens, _INT64),
+        min(seen.reasoning_tokens, _INT64),
+        raw,
+        _rare(seen) if usage is not None else None,
+        cost.nano,
+        cost.source,
+        cost.ref,
+        call.latency_us,
+        call.ttft_us,
+        call.provider_us,
+        call.request_bytes,
+        call.response_bytes,
+        call.upstream_request_id or None,
+    )
+
+
+def _cost(book: PriceBook, call: Call, usage: Usage | None) -> Cost:
+    if usage is None:
+        # A provider that refused a call, or an endpoint that is not billed, cost nothing; what else sent no usage is not known.
+        free = call.outcome in (Outcome.REJECTED.value, Outcome.PROVIDER_ERROR.value)
+        return _NOTHING_USED if free or (call.outcome == Outcome.OK.value and call.format in ("count_only", "")) else _UNKNOWN
+    reading = call.reading
+    if call.outcome not in _WHOLE and not (reading and reading.done):
+        return _UNKNOWN
+    return book.cost(call.provider, (reading.model if reading else "") or call.requested_model, usage, call.started_ms)
+
+
+def _text(value: str) -> str:
+    """`value` as both engines can keep it: without NUL and lone surrogates."""
+    if value.isascii() and "\x00" not in value:
+        return value
+    return value.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _rare(usage: Usage) -> str | None:
+    """The seldom columns as JSON, or None where there are none."""
+    rare: dict[str, object] = {}
+    for name in ("audio_input_tokens", "audio_output_tokens", "tool_calls", "service_tier", "quantities", "facts", "problem"):
+        if value := getattr(usage, name):
+            rare[name] = value
+    if images := usage.image_input_tokens + usage.image_output_tokens:
+        rare["image_tokens"] = images
+    return orjson.dumps(rare).decode() if rare else None

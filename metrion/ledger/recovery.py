@@ -1,0 +1,53 @@
+"""What the journal holds and the database lacks, written before anything new is. Run under the data dir's lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from metrion.call import Call
+from metrion.config import Settings
+from metrion.ledger.journal import segment_paths
+from metrion.ledger.record import COMPLETION, records
+from metrion.ledger.writer import interrupted, write_calls
+from metrion.prices.catalog import PriceBook
+from metrion.storage.database import Database
+
+_BATCH = 1000
+log = structlog.get_logger("metrion.ledger")
+
+
+def recover(settings: Settings, database: Database) -> int:
+    """Write the journal's calls that have no row, an intent without completion as `interrupted`; returns how many."""
+    segments = segment_paths(settings.data_dir / "journal")
+    if not segments:
+        return 0
+    book = PriceBook.load(settings.prices_file)
+    found = 0
+    open_calls: dict[bytes, Call] = {}
+    ended: list[Call] = []
+    for segment in segments:
+        for kind, call in records(segment.read_bytes()):
+            if kind != COMPLETION:
+                open_calls[call.id] = call
+                continue
+            open_calls.pop(call.id, None)
+            ended.append(call)
+            if len(ended) >= _BATCH:
+                found += write_calls(database, book, ended, fresh=False)
+                ended = []
+    ended += [interrupted(call) for call in open_calls.values()]
+    for at in range(0, len(ended), _BATCH):
+        found += write_calls(database, book, ended[at : at + _BATCH], fresh=False)
+    _remove(segments, database)
+    if found:
+        log.warning("calls_recovered", calls=found, interrupted=len(open_calls))
+    return found
+
+
+def _remove(segments: list[Path], database: Database) -> None:
+    """Delete what is now on the disk elsewhere; else leave it, since writing it again changes nothing."""
+    if database.checkpoint():
+        for segment in segments:
+            segment.unlink()

@@ -1,0 +1,178 @@
+"""The writer: a thread that turns ended calls into rows and totals, a batch a transaction, and runs commands in between.
+
+It owns the writing connection. What it has not written is still in the journal, so it may be late, fail and try again; it may not lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+import structlog
+
+from metrion.call import Call, Outcome
+from metrion.ledger.journal import Journal
+from metrion.ledger.price import price
+from metrion.ledger.totals import Totals
+from metrion.prices.catalog import PriceBook
+from metrion.storage.database import Connection, Database
+from metrion.storage.rows import Row, add_totals, insert_calls, written
+
+T = TypeVar("T")
+Done = tuple[Call, int, int]  # a call, and the journal segments of its intent (-1: none) and completion
+
+BATCH_SECONDS = 0.3  # a finished call is visible within a second
+_BATCH_ROWS = 5000
+_BACKLOG = 250_000  # calls in memory beyond which no more are admitted
+_TIDY_SECONDS = 2.0
+_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+log = structlog.get_logger("metrion.ledger")
+
+
+def write_calls(database: Database, book: PriceBook, calls: Sequence[Call], refusals: Sequence[Call] = (), *, fresh: bool) -> int:
+    """Price `calls` and write rows and totals in one transaction; returns how many rows are new.
+
+    `fresh`: no row of them can be there yet. `refusals` count in totals only.
+    """
+    rows = [price(book, call) for call in calls]
+    with database.begin() as connection:
+        if not fresh:
+            there = written(connection, [(row[0], row[1]) for row in rows])
+            rows = [row for row in rows if (row[0], row[1]) not in there]
+        _write_rows(connection, rows, [price(book, call) for call in refusals])
+    return len(rows)
+
+
+def _write_rows(connection: Connection, rows: Sequence[Row], counted: Sequence[Row]) -> None:
+    totals = Totals()
+    for row in (*rows, *counted):
+        totals.add(row)
+    insert_calls(connection, rows)
+    for table, sums in totals.tables():
+        add_totals(connection, table, sums)
+
+
+class Writer:
+    """Takes ended calls on the event loop, writes them on its thread."""
+
+    def __init__(self, database: Database, book: PriceBook, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database
+        self._book = book
+        self._journal = journal
+        self._loop = loop
+        # deques: appended on the loop and emptied here without a lock
+        self._done: deque[Done] = deque()
+        self._refusals: deque[Call] = deque()
+        self._jobs: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._wake = threading.Event()
+        self._hurry = threading.Event()  # a command waits, or we stop: write what there is now
+        self._backlog = 0
+        self._tidied = time.monotonic()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="metrion-writer", daemon=True)
+
+    # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is room for more calls."""
+        return len(self._done) + self._backlog < _BACKLOG
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ended(self, call: Call, intent_segment: int, completion_segment: int) -> None:
+        """Take a call whose completion is journalled."""
+        self._done.append((call, intent_segment, completion_segment))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def refused(self, call: Call) -> None:
+        """Count a refusal that gets no row."""
+        self._refusals.append(call)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    async def run(self, job: Callable[[Database], T]) -> T:
+        """Run `job` with the writing connection, on the writer's thread, after everything that ended before."""
+        future: Future[object] = Future()
+        self._jobs.append((lambda: job(self._database), future))
+        self._hurry.set()
+        self._wake.set()
+        return await asyncio.wrap_future(future)  # type: ignore[return-value]
+
+    def stop(self) -> None:
+        """Write everything and end the thread."""
+        self._stopping = True
+        self._hurry.set()
+        self._wake.set()
+        self._thread.join()
+
+    # ── on the writer's thread ────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        while not (self._stopping and not self._done and not self._jobs and not self._refusals):
+            self._wake.wait(_TIDY_SECONDS)
+            self._hurry.wait(BATCH_SECONDS)
+            self._wake.clear()
+            self._hurry.clear()
+            jobs = _take(self._jobs)
+            while self._done or self._refusals:
+                self._write(_take(self._done), _take(self._refusals))
+            for job, future in jobs:
+                _do(job, future)
+            if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                self._tidy()
+
+    def _write(self, done: list[Done], refusals: list[Call]) -> None:
+        """Write a batch, however long the database takes to take it."""
+        calls = [call for call, _, _ in done]
+        self._backlog = len(calls)
+        tries = 0
+        while True:
+            try:
+                write_calls(self._database, self._book, calls, refusals, fresh=tries == 0)
+                break
+            except Exception as problem:
+                wait = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
+                log.error("rows_not_written", calls=len(calls), reason=str(problem), retry_in=wait, hint="they are safe in the journal")
+                if self._stopping and tries >= len(_RETRY_SECONDS):
+                    return  # the next start finds them in the journal
+                tries += 1
+                time.sleep(wait)
+        self._backlog = 0
+        segments = Counter(segment for _, intent, completion in done for segment in (intent, completion) if segment >= 0)
+        self._loop.call_soon_threadsafe(self._journal.settle, segments)
+
+    def _tidy(self) -> None:
+        """Delete journal segments whose rows are on the disk."""
+        self._tidied = time.monotonic()
+        try:
+            segments = self._journal.removable()
+            if segments and self._database.checkpoint():
+                self._journal.discard(segments)
+                self._loop.call_soon_threadsafe(self._journal.forget, segments)
+        except Exception as problem:
+            log.warning("journal_not_tidied", reason=str(problem))
+
+
+def _take(queue: deque[T]) -> list[T]:
+    return [queue.popleft() for _ in range(min(len(queue), _BATCH_ROWS))]
+
+
+def _do(job: Callable[[], object], future: Future[object]) -> None:
+    try:
+        future.set_result(job())
+    except BaseException as problem:
+        future.set_exception(problem)
+
+
+def interrupted(intent: Call) -> Call:
+    """A call whose end was never seen, as it is written."""
+    intent.outcome = Outcome.INTERRUPTED.value
+    return intent

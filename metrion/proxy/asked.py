@@ -1,0 +1,86 @@
+"""What a request's JSON body asks for: read without building it. Spec §2.6, row 400."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from metrion.proxy.refusal import Refusal
+
+# A body above this is looked through by byte searches: skipping 1 MiB of JSON takes about a millisecond of every other call's time.
+_SKIM_BYTES = 1024 * 1024
+_WINDOW = 64 * 1024
+_MODEL_BYTES = 256
+_UNSET = msgspec.Raw(b"")
+
+
+class _Body(msgspec.Struct):
+    model: msgspec.Raw = _UNSET
+    messages: msgspec.Raw = _UNSET
+    max_tokens: msgspec.Raw = _UNSET
+    stream: msgspec.Raw = _UNSET
+
+
+class Asked(NamedTuple):
+    model: str
+    stream: bool
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,1024}")')
+_STREAM = re.compile(rb'"stream"\s*:\s*true\b')
+_FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
+
+
+def read_body(body: bytes, required: tuple[str, ...], provider: str) -> Asked | Refusal:
+    """The model and whether a stream is asked for; a refusal where the body is not JSON or lacks a `required` key."""
+    if len(body) > _SKIM_BYTES:
+        return _skim(body, required, provider)
+    try:
+        fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return _not_json(provider, str(problem))
+    for name in required:
+        if not bytes(getattr(fields, name)):
+            return _lacks(provider, name)
+    return Asked(_text(bytes(fields.model)), bytes(fields.stream) == b"true")
+
+
+def form_model(start: bytes) -> str:
+    """The `model` field of a multipart body's first bytes, or ""."""
+    found = _FORM_MODEL.search(start)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _skim(body: bytes, required: tuple[str, ...], provider: str) -> Asked | Refusal:
+    if not body.lstrip()[:1] == b"{" or not body.rstrip()[-1:] == b"}":
+        return _not_json(provider, "it does not begin with { and end with }")
+    for name in required:
+        if b'"' + name.encode() + b'"' not in body:
+            return _lacks(provider, name)
+    # Keys stand at the ends of a large body; what is large is the messages between.
+    ends = (body[:_WINDOW], body[-_WINDOW:])
+    model = next((found[1] for end in ends if (found := _MODEL.search(end))), b"")
+    return Asked(_text(model), any(_STREAM.search(end) for end in ends))
+
+
+def _text(raw: bytes) -> str:
+    """A JSON string's text; "" for anything else."""
+    if not raw.startswith(b'"'):
+        return ""
+    if b"\\" not in raw:
+        return raw[1:-1].decode("utf-8", "replace")[:_MODEL_BYTES]
+    try:
+        return msgspec.json.decode(raw, type=str)[:_MODEL_BYTES]
+    except msgspec.DecodeError:
+        return ""
+
+
+def _not_json(provider: str, why: str) -> Refusal:
+    return Refusal(400, "invalid_json", f"the request body is not a JSON object ({why}). Nothing was sent to {provider}.")
+
+
+def _lacks(provider: str, name: str) -> Refusal:
+    return Refusal(400, f"missing_{name}", f"the request body lacks `{name}`. Nothing was sent to {provider}.")

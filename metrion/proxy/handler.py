@@ -1,0 +1,672 @@
+"""The way of one call, in order. Each step is a method of `Exchange`; read them from the top.
+
+    client ─▶ open: route, authenticate, admit ─▶ body ─▶ journal the intent ─▶ dial ─▶ forward ══▶ provider
+    client ◀═ relay ◀═══════════════════════════════════════════════════════════════════════════════ answer
+                └─▶ tap          last byte: journal the completion ─▶ hand on the end ─▶ writer
+
+Callbacks, not coroutines: a task per call costs more than all of this. Every call that reached an account ends in `_end`, once,
+whatever happened; `_end` never depends on the metering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from metrion.accounts.registry import Account
+from metrion.call import Call, Outcome
+from metrion.kit.ids import id_ms
+from metrion.kit.secrets import Secret, mask_credentials
+from metrion.ledger.record import COMPLETION, INTENT, frame
+from metrion.proxy import headers, http1, refusal
+from metrion.proxy.asked import form_model, read_body
+from metrion.proxy.authenticate import Identity, authenticate, known_account
+from metrion.proxy.headers import Named
+from metrion.proxy.http1 import BodyReader, RequestHead
+from metrion.proxy.refusal import Refusal
+from metrion.proxy.target import Target, family_of, without_key
+from metrion.proxy.upstream import Answer, Upstream
+from metrion.wire.tap import Tap, open_tap
+
+if TYPE_CHECKING:
+    from metrion.proxy.front import Front
+    from metrion.proxy.proxy import Proxy
+
+_NEVER = float("inf")
+_UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
+_FORM_WINDOW = 16 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MESSAGE_CHARACTERS = 2000
+
+
+class Exchange:
+    """One request and its answer on their way through."""
+
+    __slots__ = (
+        "_account",
+        "_answer_chunked",
+        "_answer_started",
+        "_body",
+        "_call",
+        "_completion_segment",
+        "_credential",
+        "_dial",
+        "_ended",
+        "_first_window",
+        "_front",
+        "_gone_since",
+        "_held",
+        "_intent_segment",
+        "_keep_alive",
+        "_lines",
+        "_named",
+        "_path",
+        "_pieces",
+        "_place_taken",
+        "_proxy",
+        "_query",
+        "_reading_whole",
+        "_received",
+        "_request",
+        "_request_complete",
+        "_id",
+        "_request_paused",
+        "_sent_at",
+        "_tap",
+        "_target",
+        "_upstream",
+        "_upstream_paused",
+        "deadline",
+    )
+
+    def __init__(self, proxy: Proxy, front: Front, request: RequestHead, body: BodyReader | None, lines: list[bytes], named: Named) -> None:
+        self._proxy = proxy
+        self._front: Front | None = front
+        self._request = request
+        self._body = body
+        self._lines = lines
+        self._named = named
+        self._received = perf_counter()
+        self._id = next(proxy.ids)
+        self._path, _, self._query = request.target.partition(b"?")
+        self.deadline = _NEVER  # loop time at which the provider has been silent for too long
+        self._target: Target | None = None
+        self._account: Account | None = None
+        self._credential = b""
+        self._call: Call | None = None
+        self._place_taken = False
+        self._pieces: list[bytes] = []  # of the request's body, not sent yet
+        self._reading_whole = False
+        self._request_complete = body is None
+        self._request_paused = False
+        self._first_window = b""
+        self._intent_segment = self._completion_segment = -1
+        self._dial: asyncio.Task[None] | None = None
+        self._upstream: Upstream | None = None
+        self._upstream_paused = False
+        self._sent_at = 0.0
+        self._tap: Tap | None = None
+        self._answer_started = False  # the client has, or will have, the provider's head
+        self._answer_chunked = False
+        self._keep_alive = True
+        self._held: list[bytes] = []  # of the answer, not handed on yet
+        self._ended = False
+        self._gone_since = 0.0  # loop time since when the client is gone and the answer is drained
+
+    # ── open: route, authenticate, admit ──────────────────────────────────────────────────────────────────────────
+
+    def open(self) -> None:
+        """Decide on the head alone; then wait for the body, or stream it."""
+        proxy, named = self._proxy, self._named
+        if self._is_preflight():
+            return self._answer_preflight()
+        target = self._target = proxy.router.find(self._request.method, self._path, self._query, named)
+        if target is None:
+            self._account = known_account(proxy.accounts, named)
+            return self._refuse(_NO_ROUTE)
+        identity = authenticate(proxy.accounts, target, named, self._query)
+        if not isinstance(identity, Identity):
+            problem, self._account = identity
+            return self._refuse(problem)
+        self._account = account = identity.account
+        self._credential = identity.credential
+        self._call = self._new_call(target, identity)
+        problem = self._unfit()
+        if problem is None:
+            problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), self._call.started_ms)
+        if problem is not None:
+            return self._refuse(problem)
+        self._place_taken = True
+        if self._body is None:
+            return self._read_whole(self._call) if target.endpoint.reads_body else self._record_intent()
+        if b"expect" in named and self._front:
+            self._front.send(_CONTINUE)
+        self._reading_whole = target.endpoint.reads_body and self._is_plain_json()
+        if not self._reading_whole:
+            self._record_intent()
+        return None
+
+    def _new_call(self, target: Target, identity: Identity) -> Call:
+        return Call(
+            id=self._id,
+            account_id=identity.account.id,
+            started_ms=id_ms(self._id),
+            provider=target.provider.name,
+            endpoint=target.endpoint.name,
+            format=target.endpoint.format,
+            mode=identity.mode,
+            requester=identity.requester,
+            requested_model=target.model,
+        )
+
+    def _unfit(self) -> Refusal | None:
+        """What no provider is asked about."""
+        proxy, body = self._proxy, self._body
+        if not proxy.ready:
+            return Refusal(503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5)
+        if proxy.stopping:
+            return Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
+        if b"upgrade" in self._named and b"websocket" in self._named[b"upgrade"][0].lower():
+            return Refusal(400, "upgrade", "WebSocket connections are not supported. Use the provider's HTTP API.")
+        if isinstance(body, http1.Length) and body.left > proxy.settings.max_body_bytes:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> Refusal:
+        limit = self._proxy.settings.max_body_bytes
+        return Refusal(413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES).")
+
+    def _is_plain_json(self) -> bool:
+        named = self._named
+        kind = named.get(b"content-type", [b"application/json"])[0].lower()
+        return b"multipart/" not in kind and named.get(b"content-encoding", [b"identity"])[0].lower() == b"identity"
+
+    # ── the request's body ────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_request_body(self, piece: bytes, *, last: bool) -> None:
+        """Take a piece of the body from the front."""
+        call = self._call
+        if self._ended or call is None:  # refused already: the rest is read and dropped
+            self._request_complete = self._request_complete or last
+            return
+        call.request_bytes += len(piece)
+        if call.request_bytes > self._proxy.settings.max_body_bytes:
+            return self._abandon(self._too_large())
+        if last:
+            self._request_complete = True
+        if self._reading_whole:
+            if piece:
+                self._pieces.append(piece)
+                self._proxy.budget.take(self, len(piece))
+            if last:
+                self._read_whole(call)
+        elif self._upstream is None:
+            self._pieces.append(piece)
+            self._sniff_form(call, piece)
+            if call.request_bytes > _UPLOAD_PAUSE_BYTES:
+                self.pause_request()
+        else:
+            self._sniff_form(call, piece)
+            self._forward_piece(self._upstream, piece)
+        return None
+
+    def _read_whole(self, call: Call) -> None:
+        """The body is here: know the model, refuse what no provider would take, then record the intent."""
+        target = self._target
+        assert target is not None  # noqa: S101  authenticated calls have one
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = [body] if body else []
+        asked = read_body(body, target.endpoint.required, target.provider.label)
+        if isinstance(asked, Refusal):
+            if target.endpoint.required or target.endpoint.name == "responses":
+                return self._refuse(asked)
+        else:
+            call.requested_model = call.requested_model or asked.model
+            call.stream = asked.stream
+        self._reading_whole = False
+        return self._record_intent()
+
+    def _sniff_form(self, call: Call, piece: bytes) -> None:
+        """A multipart upload names its model in one of the first fields."""
+        if not call.requested_model and call.format and len(self._first_window) < _FORM_WINDOW:
+            self._first_window += piece[:_FORM_WINDOW]
+            call.requested_model = form_model(self._first_window)
+
+    def pause_request(self) -> None:
+        if not self._request_paused and self._front:
+            self._request_paused = True
+            self._front.pause_request()
+
+    def resume_request(self) -> None:
+        if self._request_paused and self._front:
+            self._request_paused = False
+            self._front.resume_request()
+
+    # ── journal the intent, dial, forward ─────────────────────────────────────────────────────────────────────────
+
+    def _record_intent(self) -> None:
+        call = self._call
+        assert call is not None  # noqa: S101  only authenticated calls come here
+        self._intent_segment = self._proxy.journal.append(frame(INTENT, call), self._intended)
+
+    def _intended(self, kept: bool) -> None:
+        """The intent is written, or not: only then is the provider dialled."""
+        if self._ended:
+            return
+        if not kept:
+            self._refuse(Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5))
+            return
+        assert self._target is not None  # noqa: S101
+        self._dial = self._proxy.origins[self._target.provider.name].dial(self)
+
+    def on_connected(self, upstream: Upstream) -> None:
+        """Send the head and what there is of the body."""
+        self._dial = None
+        if self._ended:
+            upstream.release()
+            return
+        self._upstream = upstream
+        head = self._forward_head()
+        data = b"".join(self._framed(piece) for piece in self._pieces)
+        if self._request_complete and isinstance(self._body, http1.Chunked) and not self._sends_length():
+            data += http1.LAST_CHUNK
+        self._pieces = []
+        upstream.send(self, head + data, head_request=self._request.method == b"HEAD")
+        self._sent_at = perf_counter()
+        self.resume_request()
+        if self._request_complete:
+            self._proxy.budget.release(self)
+            self._await_upstream()
+
+    def _forward_head(self) -> bytes:
+        """The request's head as the provider gets it: the client's lines, less what is not its own, with one credential."""
+        target = self._target
+        assert target is not None  # noqa: S101
+        query = without_key(self._query) if target.api is target.provider.native else self._query
+        path = target.path + b"?" + query if query else target.path
+        passing = self._lines
+        if target.provider.name == "anthropic":
+            passing = self._proxy.versions.apply(passing, self._named.get(b"anthropic-version"))
+        lines = [
+            self._request.method + b" " + path + b" HTTP/1.1",
+            b"host: " + self._proxy.origins[target.provider.name].authority,
+            *passing,
+            self._credential,
+        ]
+        if self._body is None:
+            if self._request.method in (b"POST", b"PUT", b"PATCH"):
+                lines.append(b"content-length: 0")
+        elif self._sends_length():
+            lines.append(b"content-length: %d" % self._length())
+        else:
+            lines.append(b"transfer-encoding: chunked")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    def _sends_length(self) -> bool:
+        """Whether the body goes out with its length: it came with one, or it is all here."""
+        assert self._target is not None  # noqa: S101
+        return isinstance(self._body, http1.Length) or (self._target.endpoint.reads_body and self._is_plain_json())
+
+    def _length(self) -> int:
+        assert self._call is not None  # noqa: S101
+        left = self._body.left if isinstance(self._body, http1.Length) else 0
+        return self._call.request_bytes + left
+
+    def _framed(self, piece: bytes) -> bytes:
+        return piece if self._sends_length() or not piece else http1.chunk(piece)
+
+    def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
+        """Stream one more piece of an upload."""
+        data = self._framed(piece)
+        if self._request_complete and not self._sends_length():
+            data += http1.LAST_CHUNK
+        if data:
+            upstream.send_more(data)
+        self._sent_at = perf_counter()
+        if self._request_complete:
+            self._await_upstream()
+
+    def _await_upstream(self) -> None:
+        self.deadline = self._proxy.loop.time() + self._proxy.settings.upstream_timeout
+
+    def on_upstream_full(self) -> None:
+        self.pause_request()
+        self._await_upstream()
+
+    def on_upstream_drained(self) -> None:
+        self.resume_request()
+        if not self._request_complete:
+            self.deadline = _NEVER
+
+    # ── relay the answer ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_answer(self, answer: Answer) -> None:
+        """The provider's head: it passes, with our request id."""
+        call, front = self._call, self._front
+        assert call is not None  # noqa: S101
+        call.status = answer.status
+        named = answer.named
+        for name in (b"request-id", b"x-request-id", b"x-goog-request-id"):
+            if name in named:
+                call.upstream_request_id = named[name][0].decode("latin-1")[:256]
+                break
+        self._settle_place(200 <= answer.status < 300)
+        kind = named.get(b"content-type", [b""])[0].decode("latin-1")
+        encoding = named.get(b"content-encoding", [b""])[0].decode("latin-1")
+        call.stream = call.stream or kind.startswith("text/event-stream")
+        if answer.body is not None:
+            self._tap = open_tap(call.format, answer.status, kind, encoding)
+        self._answer_started = True
+        if front is not None:
+            self._held.append(self._answer_head(answer, front))
+
+    def _answer_head(self, answer: Answer, front: Front) -> bytes:
+        http10 = self._request.http10
+        self._keep_alive = front.keep_alive and not http10
+        lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), *answer.lines]
+        length = answer.named.get(b"content-length")
+        if length and answer.status != 204:
+            lines.append(b"content-length: " + length[0])
+        elif answer.body is not None and not isinstance(answer.body, http1.Length):
+            if http10:
+                self._keep_alive = False
+            else:
+                self._answer_chunked = True
+                lines.append(b"transfer-encoding: chunked")
+        lines.append(b"x-metrion-request-id: " + self._id.hex().encode())
+        lines += self._cors_lines()
+        if not self._keep_alive:
+            lines.append(b"connection: close")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    def on_answer_body(self, piece: bytes, *, last: bool) -> None:
+        """A piece of the provider's answer passes at once; the last one waits for the journal."""
+        call = self._call
+        assert call is not None  # noqa: S101
+        now = perf_counter()
+        if piece:
+            if not call.ttft_us:
+                call.ttft_us = int((now - self._received) * 1e6) or 1
+            call.response_bytes += len(piece)
+            if self._tap is not None:
+                self._tap.feed(piece)
+            if self._front is not None:
+                self._held.append(http1.chunk(piece) if self._answer_chunked else piece)
+        if last:
+            call.provider_us = int((now - self._sent_at) * 1e6)
+            self._release_upstream()
+            self._end(Outcome.OK if call.status < 400 else Outcome.PROVIDER_ERROR)
+            return
+        if self._front is not None:
+            self._flush(self._front)
+        if not self._upstream_paused:
+            self._await_upstream()
+
+    def _flush(self, front: Front) -> None:
+        held, self._held = self._held, []
+        front.send(held[0] if len(held) == 1 else b"".join(held))
+
+    def pause_answer(self) -> None:
+        """The client does not keep up: stop reading the provider; its silence is ours then."""
+        if self._upstream is not None and not self._upstream_paused and self._front is not None:
+            self._upstream_paused = True
+            self._upstream.pause()
+            self.deadline = _NEVER
+
+    def resume_answer(self) -> None:
+        if self._upstream is not None and self._upstream_paused:
+            self._upstream_paused = False
+            self._upstream.resume()
+            self._await_upstream()
+
+    def _release_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is None:
+            return
+        if self._request_complete:
+            upstream.release()
+        else:  # answered before it was told everything: what is still to come has no place to go
+            upstream.close()
+
+    # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_failed(self, reason: str) -> None:
+        """The provider could not be reached, or broke off."""
+        self._dial, sent = None, self._upstream is not None
+        self._upstream = None
+        if self._ended:
+            return
+        assert self._target is not None  # noqa: S101
+        label = self._target.provider.label
+        retry = False if sent else None
+        self._fail(Outcome.UPSTREAM_FAILED, Refusal(502, "upstream_failed", f"{label} {reason}.", should_retry=retry))
+
+    def on_deadline(self) -> None:
+        """The provider fell silent, or a drained answer took too long."""
+        self.deadline = _NEVER
+        if self._front is None:
+            self._drop_upstream()
+            self._end(Outcome.CLIENT_GONE)
+            return
+        assert self._target is not None  # noqa: S101
+        seconds = self._proxy.settings.upstream_timeout
+        self._drop_upstream()
+        self._fail(
+            Outcome.TIMEOUT,
+            Refusal(
+                504,
+                "upstream_timeout",
+                f"{self._target.provider.label} sent nothing for {seconds:g} s. The operator sets METRION_UPSTREAM_TIMEOUT.",
+                should_retry=False,
+            ),
+        )
+
+    def _fail(self, outcome: Outcome, problem: Refusal) -> None:
+        """End a call that was journalled and cannot go on: an error if the client has nothing yet, else a cut."""
+        call = self._call
+        assert call is not None  # noqa: S101
+        self._settle_place(False)
+        call.error_code = problem.code
+        call.error_message = problem.message
+        started = self._answer_started
+        if not started:
+            call.status = problem.status
+            self._hold_refusal(problem)
+        self._end(outcome, cut=started)
+
+    def on_client_gone(self) -> None:
+        """The client hung up, or stopped reading for too long."""
+        self._front = None
+        self._held = []
+        if self._ended:
+            return
+        if self._call is None or self._intent_segment < 0:  # nothing was asked of a provider
+            self._settle_place(False)
+            self._proxy.budget.release(self)
+            self._ended = True
+            return
+        settings = self._proxy.settings
+        if settings.on_client_gone == "drain" and self._upstream is not None and self._request_complete:
+            self.resume_answer()
+            self.deadline = self._proxy.loop.time() + settings.drain_timeout
+            self._proxy.drain(self)
+            return
+        self._drop_upstream()
+        self._end(Outcome.CLIENT_GONE)
+
+    def on_client_silent(self) -> None:
+        """The client did not send its body in time."""
+        seconds = self._proxy.settings.client_body_timeout
+        self._abandon(Refusal(408, "client_timeout", f"no byte of the request body came for {seconds:g} s."))
+
+    def on_bad_body(self, why: str) -> None:
+        """The request's body is not framed as its head says."""
+        self._abandon(Refusal(400, "bad_http", f"the request body is not valid HTTP: {why}."))
+
+    @property
+    def is_over(self) -> bool:
+        return self._ended
+
+    def cut(self) -> None:
+        """Metrion stops: whatever is open ends now, recorded."""
+        if not self._ended and self._call is not None and self._intent_segment >= 0:
+            self._drop_upstream()
+            self._end(Outcome.INTERRUPTED, cut=True)
+
+    def _abandon(self, problem: Refusal) -> None:
+        """Refuse in the middle of the request's body: a row either way; an error where the client has nothing yet."""
+        if self._intent_segment < 0:
+            self._refuse(problem)
+            return
+        self._drop_upstream()
+        self._fail(Outcome.REJECTED if self._sent_at == 0.0 else Outcome.CLIENT_GONE, problem)
+
+    def _drop_upstream(self) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.drop()
+
+    # ── the end, always ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _refuse(self, problem: Refusal) -> None:
+        """Answer with an error of our own; a row where the account is known."""
+        proxy, account = self._proxy, self._account
+        self._settle_place(False)
+        self._hold_refusal(problem)
+        if account is None:
+            self._ended = True
+            self._hand_on(cut=False)
+            return
+        call = self._call or self._refused_call(account)
+        call.status = problem.status
+        call.error_code = problem.code
+        call.error_message = problem.message
+        if self._intent_segment < 0 and not proxy.admission.refusal_gets_row(account.id, proxy.loop.time()):
+            self._ended = True
+            proxy.budget.release(self)
+            call.outcome = Outcome.REJECTED.value
+            proxy.count_refusal(call)
+            self._hand_on(cut=False)
+            return
+        self._call = call
+        self._end(Outcome.REJECTED)
+
+    def _refused_call(self, account: Account) -> Call:
+        target = self._target
+        return Call(
+            id=self._id,
+            account_id=account.id,
+            started_ms=id_ms(self._id),
+            provider=target.provider.name if target else "",
+            endpoint=target.endpoint.name if target else "",
+            format="",
+            mode="stored",
+            requested_model=target.model if target else "",
+        )
+
+    def _hold_refusal(self, problem: Refusal) -> None:
+        front = self._front
+        if front is None:
+            return
+        # A body that is not all here would be read as the next request; a short rest is read and dropped, else the connection ends.
+        self._keep_alive = front.keep_alive and not self._request.http10 and self._request_complete
+        self._held = [
+            refusal.answer(
+                problem,
+                self._target.api.family if self._target else family_of(self._path),
+                self._id.hex(),
+                extra_lines=self._cors_lines(),
+                close=not self._keep_alive,
+                head_only=self._request.method == b"HEAD",
+            )
+        ]
+
+    def _end(self, outcome: Outcome, *, cut: bool = False) -> None:
+        """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
+        call = self._call
+        assert call is not None  # noqa: S101
+        self._ended = True
+        self.deadline = _NEVER
+        call.outcome = outcome.value
+        call.latency_us = int((perf_counter() - self._received) * 1e6)
+        if self._tap is not None:
+            call.reading = self._tap.finish()
+            self._tap = None
+            if call.reading.error and not call.error_message:
+                call.error_message = call.reading.error
+        if call.error_message:
+            sent = Secret(self._credential.partition(b": ")[2].removeprefix(b"Bearer "))
+            call.error_message = mask_credentials(call.error_message, sent)[:_MESSAGE_CHARACTERS]
+        self._proxy.budget.release(self)
+        then = self._cut_on if cut else self._completed
+        self._completion_segment = self._proxy.journal.append(frame(COMPLETION, call), then, completion=True)
+
+    def _completed(self, kept: bool) -> None:
+        self._settle(kept)
+        self._hand_on(cut=not kept and self._answer_started)
+
+    def _cut_on(self, kept: bool) -> None:
+        self._settle(kept)
+        self._hand_on(cut=True)
+
+    def _settle(self, kept: bool) -> None:
+        """To the writer: also a completion the journal could not take, since the row may still be written."""
+        call = self._call
+        assert call is not None  # noqa: S101
+        self._proxy.ended(call, self._intent_segment, self._completion_segment)
+
+    def _hand_on(self, *, cut: bool) -> None:
+        front, self._front = self._front, None
+        if front is None:
+            return
+        if cut:
+            front.cut()
+            return
+        if self._answer_chunked:
+            self._held.append(http1.LAST_CHUNK)
+        held, self._held = self._held, []
+        if held:
+            front.send(held[0] if len(held) == 1 else b"".join(held))
+        front.answered(keep_alive=self._keep_alive, request_complete=self._request_complete)
+
+    def _settle_place(self, counts: bool) -> None:
+        if self._place_taken:
+            self._place_taken = False
+            call, account = self._call, self._account
+            assert call is not None and account is not None  # noqa: S101
+            self._proxy.admission.settle(account.id, account.plan, call.started_ms, counts=counts)
+
+    # ── CORS ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _cors_lines(self) -> list[bytes]:
+        origin = self._named.get(b"origin")
+        return self._proxy.cors.answer_lines(origin[0]) if origin else []
+
+    def _is_preflight(self) -> bool:
+        named = self._named
+        return (
+            self._request.method == b"OPTIONS"
+            and b"access-control-request-method" in named
+            and self._proxy.cors.allows(named.get(b"origin", [b""])[0])
+        )
+
+    def _answer_preflight(self) -> None:
+        wanted = self._named.get(b"access-control-request-headers", [b""])[0]
+        lines = self._proxy.cors.preflight_lines(self._named[b"origin"][0], wanted)
+        self._held = [b"\r\n".join([b"HTTP/1.1 204 No Content", *lines, b"", b""])]
+        self._ended = True
+        self._hand_on(cut=False)
+
+
+_NO_ROUTE = Refusal(
+    404,
+    "no_route",
+    "no such provider or route. Base URLs: /api/proxy (Anthropic), /api/proxy/openai/v1, /api/proxy/gemini/v1,"
+    " /api/proxy/mistral/v1, /api/proxy/grok/v1.",
+)

@@ -1,0 +1,95 @@
+"""Writing calls: rows, and the totals that must always equal their sum, in the caller's transaction.
+
+The statements are made from `tables` once. Rows go in many to a statement: each step of SQLite hands the interpreter's lock over, and
+once for 32 rows is cheaper than once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Table, func, select, tuple_
+
+from metrion.storage import tables
+from metrion.storage.database import Connection
+
+Row = tuple[Any, ...]  # in the order of COLUMNS
+COLUMNS = tuple(column.name for column in tables.calls.columns)
+_CHUNK = 32
+
+
+def _insert_sql(rows: int) -> str:
+    one = "(" + ",".join("?" * len(COLUMNS)) + ")"
+    names = ",".join(COLUMNS)
+    return f"INSERT INTO calls ({names}) VALUES {','.join([one] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608  our own names
+
+
+_INSERT_MANY, _INSERT_ONE = _insert_sql(_CHUNK), _insert_sql(1)
+
+
+def _upsert_sql(table: Table) -> str:
+    names = [column.name for column in table.columns]
+    keys = ",".join(column.name for column in table.primary_key)
+    adds = ",".join(f"{name}={name}+excluded.{name}" for name in tables.SUMS)
+    marks = ",".join("?" * len(names))
+    return f"INSERT INTO {table.name} ({','.join(names)}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {adds}"  # noqa: S608
+
+
+_UPSERTS = {
+    table.name: _upsert_sql(table)
+    for table in (tables.model_hours, tables.model_days, tables.requester_hours, tables.requester_days)
+}
+
+
+def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write rows; one whose id is there already is left as it is."""
+    whole = len(rows) - len(rows) % _CHUNK
+    for at in range(0, whole, _CHUNK):
+        connection.exec_driver_sql(_INSERT_MANY, tuple(value for row in rows[at : at + _CHUNK] for value in row))
+    for row in rows[whole:]:
+        connection.exec_driver_sql(_INSERT_ONE, row)
+
+
+def add_totals(connection: Connection, table: str, sums: Iterable[Row]) -> None:
+    """Add to a totals table; each row is the table's key columns, then `tables.SUMS`."""
+    rows = list(sums)
+    if rows:
+        connection.exec_driver_sql(_UPSERTS[table], rows)
+
+
+def written(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:
+    """Those of `keys` (account, request id) that have a row."""
+    found: set[tuple[int, bytes]] = set()
+    calls = tables.calls
+    for at in range(0, len(keys), 200):
+        query = select(calls.c.account_id, calls.c.request_id).where(
+            tuple_(calls.c.account_id, calls.c.request_id).in_(keys[at : at + 200])
+        )
+        found.update((account_id, request_id) for account_id, request_id in connection.execute(query))
+    return found
+
+
+def admitted_since(connection: Connection, account_id: int, since_ms: int, limit: int) -> list[int]:
+    """Start times (Unix ms) of an account's latest `limit` admitted calls since then, oldest first."""
+    calls = tables.calls
+    query = (
+        select(calls.c.started_ms)
+        .where(
+            calls.c.account_id == account_id,
+            calls.c.request_id >= max(since_ms, 0).to_bytes(6, "big"),
+            calls.c.outcome != "rejected",
+        )
+        .order_by(calls.c.request_id.desc())
+        .limit(limit)
+    )
+    return sorted(started for (started,) in connection.execute(query))
+
+
+def month_used(connection: Connection, account_id: int, month_start_ms: int) -> int:
+    """How many of an account's calls since `month_start_ms` were answered with 2xx."""
+    days = tables.model_days
+    query = select(func.sum(days.c.requests)).where(
+        days.c.account_id == account_id, days.c.start_ms >= month_start_ms, days.c.status.between(200, 299)
+    )
+    return connection.execute(query).scalar() or 0
