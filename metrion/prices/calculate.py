@@ -17,6 +17,7 @@ from metrion.wire.usage import Usage
 MILLION = 1_000_000
 COMMON = 18_000_000  # divisible by every `Fee.per`: 1, 1000, a million, an hour's milliseconds
 NO_LIMIT = 1 << 62
+MOST_REFS = 3  # of the prices that made one cost; a batch may name many models
 
 
 class Cost(NamedTuple):
@@ -82,7 +83,9 @@ class Sheet(msgspec.Struct, frozen=True):
     refusal: str = ""
 
 
-class Part(NamedTuple):
+class Charge(NamedTuple):
+    """One priced part of a usage."""
+
     name: str
     quantity: int
     fee: Fee
@@ -101,76 +104,109 @@ UNKNOWN = Cost(None, "unknown", None)
 
 def price(sheet: Sheet, usage: Usage) -> Cost:
     """Return the cost of `usage` by `sheet`."""
-    rates = sheet.base
-    if (
-        usage.input_tokens <= sheet.ceiling
-        and not usage.cache_write_5m_tokens
-        and not usage.cache_write_1h_tokens
-        and not usage.audio_input_tokens
-        and not usage.audio_output_tokens
-        and not usage.image_input_tokens
-        and not usage.image_output_tokens
-        and not usage.tool_calls
-        and not usage.quantities
-        and rates.input is not None
-        and rates.output is not None
-        and rates.cached_input is not None
-    ):  # the common row, without building its parts
-        cached = usage.cached_input_tokens
-        fresh = usage.input_tokens - cached
-        if fresh >= 0 <= cached and usage.output_tokens >= 0:
-            amount = fresh * rates.input + cached * rates.cached_input + usage.output_tokens * rates.output
-            return Cost(divide_half_even(amount, MILLION), "computed", sheet.ref)
-    try:
-        parts = split(sheet, usage)
-    except UnpriceableError as gap:
-        return Cost(None, gap.source, f"{sheet.ref}: {gap}" if sheet.ref else str(gap))
-    return Cost(divide_half_even(sum(map(_amount, parts)), COMMON), "computed", sheet.ref)
+    amount = _common(sheet, usage)
+    if amount is None:
+        return price_all([(sheet, usage)])
+    return Cost(divide_half_even(amount, MILLION), "computed", sheet.ref)
 
 
-def explain(sheet: Sheet, usage: Usage) -> list[Line]:
-    """Return how `price` came to its figure, or no lines where it came to none.
+def price_all(shares: list[tuple[Sheet, Usage]]) -> Cost:
+    """Return the cost of several usages together, each by its own sheet; one without a price leaves the whole without."""
+    total, refs = 0, dict[str, None]()
+    for sheet, usage in shares:
+        amount = _common(sheet, usage)
+        try:
+            total += sum(map(_amount, charges(sheet, usage))) if amount is None else amount * (COMMON // MILLION)
+        except UnpriceableError as gap:
+            return Cost(None, gap.source, f"{sheet.ref}: {gap}" if sheet.ref else str(gap))
+        refs[sheet.ref] = None
+    return Cost(divide_half_even(total, COMMON), "computed", " + ".join(list(refs)[:MOST_REFS]))
 
-    Each line takes the rounded running sum's step, so that the lines add up to the cost to the last nano-dollar.
+
+def explain(shares: list[tuple[str, Sheet, Usage]]) -> list[Line]:
+    """Return how `price_all` came to its figure, or no lines where it came to none; charges alike become one line.
+
+    Each share has a label that stands before its lines' names. Each line takes the rounded running sum's step, so that
+    the lines add up to the cost to the last nano-dollar.
     """
-    try:
-        parts = split(sheet, usage)
-    except UnpriceableError:
-        return []
+    sums: dict[tuple[str, Fee], int] = {}
+    for label, sheet, usage in shares:
+        try:
+            for charge in charges(sheet, usage):
+                key = (label + charge.name, charge.fee)
+                sums[key] = sums.get(key, 0) + charge.quantity
+        except UnpriceableError:
+            return []
     lines, running, shown = [], 0, 0
-    for part in parts:
-        running += _amount(part)
+    for (name, fee), quantity in sums.items():
+        running += _amount(Charge(name, quantity, fee))
         nano = divide_half_even(running, COMMON) - shown
         shown += nano
-        lines.append(Line(part.name, part.quantity, part.fee.nano, part.fee.per, nano))
+        lines.append(Line(name, quantity, fee.nano, fee.per, nano))
     return lines
 
 
-def split(sheet: Sheet, usage: Usage) -> list[Part]:
+def charges(sheet: Sheet, usage: Usage) -> list[Charge]:
     """Return the parts of `usage` that are used, with their prices; raises UnpriceableError."""
     if sheet.refusal:
         raise UnpriceableError("unpriced", sheet.refusal)
-    parts = []
+    found = []
     for name, quantity, nano in _tokens(_rates_for(sheet, usage.input_tokens), usage):
-        if quantity < 0:
-            raise UnpriceableError("unknown", f"the usage contradicts itself: {name} would be {quantity}")
-        if quantity and nano is None:
-            raise UnpriceableError("unpriced", f"no price for {name}")
-        if quantity and nano is not None:
-            parts.append(Part(name, quantity, Fee(nano, MILLION)))
-    for name, quantity in [*usage.tool_calls.items(), *usage.quantities.items()]:
-        if quantity < 0:
-            raise UnpriceableError("unknown", f"the usage contradicts itself: {name} is {quantity}")
-        fee = sheet.fees.get(name)
-        if quantity and fee is None:
-            raise UnpriceableError("unpriced", f"no price for {name}")
-        if quantity and fee is not None:
-            parts.append(Part(name, quantity, fee))
-    return parts
+        if quantity:
+            found.append(_charge(name, quantity, None if nano is None else Fee(nano, MILLION)))
+    for name, quantity in (*usage.tool_calls.items(), *_quantities(usage).items()):
+        if quantity:
+            found.append(_charge(name, quantity, sheet.fees.get(name)))
+    return found
 
 
-def _amount(part: Part) -> int:
-    return part.quantity * part.fee.nano * (COMMON // part.fee.per)
+def _charge(name: str, quantity: int, fee: Fee | None) -> Charge:
+    if quantity < 0:
+        raise UnpriceableError("unknown", f"the usage contradicts itself: {name} would be {quantity}")
+    if fee is None:
+        raise UnpriceableError("unpriced", f"no price for {name}")
+    return Charge(name, quantity, fee)
+
+
+def _common(sheet: Sheet, usage: Usage) -> int | None:
+    """Return the common row's cost in millionths of a nano-dollar, without building charges; None for other rows."""
+    rates = sheet.base
+    if (
+        usage.input_tokens > sheet.ceiling
+        or usage.audio_input_tokens
+        or usage.audio_output_tokens
+        or usage.image_input_tokens
+        or usage.image_output_tokens
+        or usage.tool_calls
+        or usage.quantities
+        or rates.input is None
+        or rates.output is None
+        or rates.cached_input is None
+    ):
+        return None
+    cached, output = usage.cached_input_tokens, usage.output_tokens
+    fresh, amount = usage.input_tokens - cached, 0
+    short, long = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
+    if short or long:
+        if rates.cache_write_5m is None or rates.cache_write_1h is None or short < 0 or long < 0:
+            return None
+        fresh -= short + long
+        amount = short * rates.cache_write_5m + long * rates.cache_write_1h
+    if fresh < 0 or cached < 0 or output < 0:
+        return None
+    return amount + fresh * rates.input + cached * rates.cached_input + output * rates.output
+
+
+def _quantities(usage: Usage) -> dict[str, int]:
+    """Return what is billed by other units; a page that is annotated is billed as such instead of as a page."""
+    if "annotated_pages" not in usage.quantities:
+        return usage.quantities
+    pages = usage.quantities.get("pages", 0) - usage.quantities["annotated_pages"]
+    return {**usage.quantities, "pages": max(pages, 0)}
+
+
+def _amount(charge: Charge) -> int:
+    return charge.quantity * charge.fee.nano * (COMMON // charge.fee.per)
 
 
 def _rates_for(sheet: Sheet, input_tokens: int) -> Rates:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metrion.prices import library, match
 from metrion.prices.assemble import sheet_for
-from metrion.prices.calculate import UNKNOWN, Cost, Line, Rates, Sheet, explain, price
+from metrion.prices.calculate import UNKNOWN, Cost, Line, Rates, Sheet, explain, price, price_all
 from metrion.prices.library import DAY_MS
 from metrion.prices.rules import FOREVER, Rule, load
 from metrion.wire.usage import Usage
@@ -41,14 +41,27 @@ class PriceBook:
         if usage is None:
             return UNKNOWN
         if usage.reported_cost_nano is not None:
-            return Cost(usage.reported_cost_nano, "provider", f"{provider} reported it")
+            return Cost(usage.reported_cost_nano, "provider", f"as reported by {provider}")
+        if usage.parts:
+            return price_all([(sheet, own) for _, sheet, own in self._shares(provider, model, usage, at_ms, batch)])
         return price(self._sheet(provider, model, usage, at_ms, batch), usage)
 
     def lines(self, provider: str, model: str, usage: Usage | None, at_ms: int, *, batch: bool = False) -> list[Line]:
         """Return how `cost` came to its figure; the lines add up to it. None where it was not computed."""
         if usage is None or usage.reported_cost_nano is not None:
             return []
-        return explain(self._sheet(provider, model, usage, at_ms, batch), usage)
+        return explain(self._shares(provider, model, usage, at_ms, batch))
+
+    def _shares(
+        self, provider: str, model: str, usage: Usage, at_ms: int, batch: bool
+    ) -> list[tuple[str, Sheet, Usage]]:
+        """Return what is billed apart, each with its own sheet: other models' parts, items of a batch; or the whole."""
+        if not usage.parts:
+            return [("", self._sheet(provider, model, usage, at_ms, batch), usage)]
+        return [
+            (f"{part.model} ", self._sheet(provider, part.model or model, part.usage, at_ms, batch), part.usage)
+            for part in usage.parts
+        ]
 
     def _sheet(self, provider: str, model: str, usage: Usage, at_ms: int, batch: bool) -> Sheet:
         calendar = self._calendars.get(provider)
