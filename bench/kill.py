@@ -191,11 +191,12 @@ async def ask(port: int, token: str, call: Sent) -> None:
                 answer += data
         finally:
             # Also on a reset: what came before it may have been the whole answer.
-            call.answered = _whole(answer)
+            call.answered = whole(answer)
             writer.close()
 
 
-def _whole(answer: bytes) -> bool:
+def whole(answer: bytes) -> bool:
+    """Whether these bytes are a 200 with all of its body."""
     head, blank, body = answer.partition(b"\r\n\r\n")
     if not blank or not head.startswith(b"HTTP/1.1 200"):
         return False
