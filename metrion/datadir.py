@@ -57,6 +57,18 @@ def _lock(path: Path, holder: str, deadline: float) -> Iterator[None]:
         os.close(file)
 
 
+def lock_holder(settings: Settings) -> str | None:
+    """Who holds the data directory, as "serve 1234"; None where nobody does."""
+    try:
+        file = os.open(settings.data_dir / "serve.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if _try_lock(file) else os.pread(file, 64, 0).decode(errors="replace").strip()
+    finally:
+        os.close(file)
+
+
 def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,8 +85,7 @@ def open_for_writing(settings: Settings) -> Iterator[Database]:
         try:
             migrate(database)
             if has_journal(settings):
-                # The ledger brings the price book with it, which no other command should wait for.
-                importlib.import_module("metrion.ledger.recovery").recover(settings, database)
+                _recover(settings, database)
             yield database
         finally:
             database.close()
@@ -99,6 +110,12 @@ def open_for_reading(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def _recover(settings: Settings, database: Database) -> None:
+    # The ledger brings logs and the price book with it; a command that has nothing to recover should not wait for them.
+    importlib.import_module("metrion.kit.logs").configure_logs(settings.log_level)
+    importlib.import_module("metrion.ledger.recovery").recover(settings, database)
 
 
 def has_journal(settings: Settings) -> bool:

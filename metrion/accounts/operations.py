@@ -6,10 +6,10 @@ raises InputError for what cannot be done. After it, the server calls `Registry.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+from metrion.accounts.emails import check_email, find_account
 from metrion.accounts.provider_keys import check_provider, check_provider_key
 from metrion.accounts.tokens import new_token
 from metrion.accounts.vault import Vault
@@ -22,11 +22,6 @@ Operation = Callable[[Connection, Vault, dict[str, Any]], dict[str, Any]]
 
 PLANS = ("free", "pro")
 TOKEN_PURPOSE = "token"  # noqa: S105  # what a sealed Metrion key is bound to, not a secret
-
-# Deliverability is for the mail part to find out; this only keeps out what cannot be an address.
-_EMAIL = re.compile(
-    r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-)
 
 
 def create_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
@@ -73,23 +68,6 @@ OPERATIONS: dict[str, Operation] = {
     "set_provider_key": set_provider_key,
     "delete_provider_key": delete_provider_key,
 }
-
-
-def find_account(connection: Connection, email: str) -> tuple[int, str]:
-    """(id, e-mail address) of an account; raises InputError where there is none."""
-    known = email.strip().lower()
-    row = stored.find_account(connection, known)
-    if row is None:
-        raise InputError(f"there is no account {known!r}; make one with: metrion account create EMAIL")
-    return row.id, row.email
-
-
-def check_email(text: str) -> str:
-    """An e-mail address in lower case; raises InputError for what cannot be one."""
-    email = text.strip().lower()
-    if len(email) > 254 or not _EMAIL.fullmatch(email):
-        raise InputError(f"{text!r} is not an e-mail address")
-    return email
 
 
 def _give_token(connection: Connection, vault: Vault, account_id: int) -> str:

@@ -20,7 +20,16 @@ from metrion.config import Settings
 from metrion.errors import StorageError
 from metrion.storage.migrations import REVISIONS
 
-__all__ = ["Connection", "Database", "Engine", "migrate", "open_reader", "open_writer", "stored_revision"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Engine",
+    "migrate",
+    "open_reader",
+    "open_writer",
+    "quick_check",
+    "stored_revision",
+]
 
 _BUSY_SECONDS = 5.0
 # A reader may hold the WAL's end for a moment; 16 MiB between checkpoints keeps them few and their fsyncs rare.
@@ -104,6 +113,12 @@ def stored_revision(connection: Connection) -> str | None:
             return None
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     return None if found is None else str(found)
+
+
+def quick_check(connection: Connection) -> str:
+    """What is wrong inside the database file; "" if nothing is."""
+    found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+    return "" if found == "ok" else found
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:

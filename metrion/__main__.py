@@ -1,0 +1,66 @@
+"""The commands. Each lives in its own module of `metrion.commands`, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import Abort, TyperException
+
+from metrion.errors import MetrionError
+from metrion.kit.secrets import mask_credentials
+
+COMMANDS = ("serve", "demo", "account", "key", "logs", "usage", "migrate", "doctor")
+
+
+class Commands(TyperGroup):
+    """Loads a command's module when it is called: `serve` brings the whole server along, `logs` should start at once."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.main.get_command(importlib.import_module(f"metrion.commands.{cmd_name}").app)
+
+
+# No completion: it would edit the shell's files. No pretty errors: they may show the variables of a traceback.
+app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def metrion(ctx: typer.Context, show_version: Annotated[bool, typer.Option("--version")] = False) -> None:
+    """A drop-in proxy for LLM APIs that records what every call cost."""
+    if show_version:
+        typer.echo(f"metrion {version('metrion')}")
+    elif ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run a command. Errors are one line on standard error; exit code 2 for wrong use and settings, 1 for failures."""
+    try:
+        code = app(standalone_mode=False)
+    except Abort:
+        _fail("stopped", 130)
+    except (MetrionError, TyperException) as error:
+        text = error.format_message() if isinstance(error, TyperException) else str(error)
+        _fail(text, error.exit_code)
+    except Exception as error:  # a fault of ours; its traceback would hold what must not be shown
+        _fail(f"unexpected {type(error).__name__}: {error}", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int) -> None:
+    line = " ".join(mask_credentials(text).split())
+    print(f"metrion: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

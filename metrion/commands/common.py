@@ -1,0 +1,77 @@
+"""What the commands share: options, times as people write them, tables."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metrion.errors import InputError
+from metrion.kit.clock import now_ms
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where Metrion keeps its data.", show_default=False)]
+AccountEmail = Annotated[str, typer.Option("--account", help="The account's e-mail address.", metavar="EMAIL")]
+
+_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_CELL = 40  # characters of a table's cell
+
+
+def new_app() -> typer.Typer:
+    """A command's typer application."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def parse_time(text: str | None, option: str, *, end: bool = False) -> int | None:
+    """Unix ms of "2h" (ago), "2026-11-01" or ISO 8601, UTC unless it says otherwise; a date as an `end` is included."""
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text.strip()):
+        return now_ms() - int(timedelta(**{_UNITS[ago[2]]: int(ago[1])}) / timedelta(milliseconds=1))
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is no time; write 2h, 2026-11-01 or 2026-11-01T09:30:00Z") from None
+    if end and len(text.strip()) <= len("2026-11-01"):
+        moment += timedelta(days=1)
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    return max(int(moment.timestamp() * 1000), 0)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print aligned columns; those named in `right` to the right."""
+    cells = [head, *([_cell(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    for row in cells:
+        line = (
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        )
+        print("  ".join(line).rstrip())
+    sys.stdout.flush()  # here, so that a reader that left is noticed where it is handled
+
+
+def _cell(text: str) -> str:
+    """One line without control characters: names are the clients' to choose, and a terminal obeys what it is sent."""
+    plain = "".join(char if char.isprintable() else "�" for char in text[: _CELL + 1])
+    return plain if len(plain) <= _CELL else plain[: _CELL - 1] + "…"
+
+
+def money(nano: int) -> str:
+    """Nano-dollars for people: $12.34, $0.0012, $0.00000035."""
+    dollars, part = divmod(nano, 1_000_000_000)
+    if nano == 0 or nano >= 10_000_000:  # a cent and more
+        cents = (part + 5_000_000) // 10_000_000
+        return f"${dollars + cents // 100:,}.{cents % 100:02d}"
+    digits = 11 - len(str(part))  # two that count
+    return f"${round(part / 1e9, digits):.{digits}f}"
+
+
+def count(number: Any) -> str:
+    """12,345."""
+    return f"{number:,}"

@@ -1,0 +1,178 @@
+"""`metrion doctor`: looks for what would go wrong, and says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import typer
+
+from metrion.accounts.vault import Vault, check_canary, find_master_key, key_path
+from metrion.commands.common import DataDir, new_app
+from metrion.config import Settings, load_settings
+from metrion.datadir import lock_holder, open_for_reading
+from metrion.errors import ConfigError, MetrionError
+from metrion.kit.clock import now_ms
+from metrion.kit.secrets import mask_credentials
+from metrion.providers import PROVIDERS
+from metrion.storage.accounts import canaries
+from metrion.storage.database import quick_check
+
+app = new_app()
+OK, WARN, FAIL = "OK", "WARN", "FAIL"
+_CONNECT_SECONDS = 5.0
+_BUILT_MS = 1_793_491_200_000  # 2026-11-01: a clock before it is wrong
+_CENTURY_MS = 100 * 365 * 86_400_000
+_DRIFT_SECONDS = 0.05
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    level: str
+    subject: str
+    text: str
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Check configuration, data directory, database, master key, mail, clock and upstreams."""
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except ConfigError as error:
+        _say(Finding(FAIL, "configuration", str(error)))
+        raise typer.Exit(1) from None
+    _say(Finding(OK, "configuration", "every setting is known and well-formed"))
+    failed = False
+    for subject, check in CHECKS:
+        try:
+            findings = list(check(settings))
+        except (MetrionError, OSError) as error:
+            findings = [Finding(FAIL, subject, str(error))]
+        for finding in findings:
+            _say(finding)
+            failed = failed or finding.level == FAIL
+    raise typer.Exit(1 if failed else 0)
+
+
+def _say(finding: Finding) -> None:
+    print(f"{finding.level:<5} {finding.subject}: {mask_credentials(finding.text)}", flush=True)
+
+
+def _data_dir(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding(FAIL, "data directory", f"{folder} is not writable for this user; correct its owner or rights")
+    elif stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        yield Finding(WARN, "data directory", f"other users can open {folder}; run: chmod 700 {folder}")
+    else:
+        yield Finding(OK, "data directory", f"{folder} is writable and private")
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    kind, _, pid = (lock_holder(settings) or "").partition(" ")
+    yield Finding(OK, "server", f"running (pid {pid})" if kind == "serve" else "not running")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    with open_for_reading(settings) as engine, engine.connect() as connection:
+        problem = quick_check(connection)
+    path = settings.database_path
+    if problem:
+        yield Finding(FAIL, "database", f"{path} is damaged ({problem}); restore it from a backup")
+    else:
+        yield Finding(OK, "database", f"{path} is sound and of this version's schema")
+
+
+def _master_key(settings: Settings) -> Iterator[Finding]:
+    master = find_master_key(settings)
+    with open_for_reading(settings) as engine, engine.connect() as connection:
+        known = canaries(connection)
+    path = key_path(settings)
+    if master is None and known:
+        yield Finding(FAIL, "master key", f"it is missing: restore {path}, or set METRION_MASTER_KEY")
+    elif master is None:
+        yield Finding(OK, "master key", f"none yet; {path} is made with the first account or start")
+    else:
+        if known:
+            check_canary(settings, Vault(master), known)
+        yield Finding(
+            OK, "master key", "it opens what is sealed" if known else "it is well-formed; nothing is sealed yet"
+        )
+        if not settings.master_key and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Finding(WARN, "master key", f"other users can read {path}; run: chmod 600 {path}")
+
+
+def _mail(settings: Settings) -> Iterator[Finding]:
+    if not settings.smtp_url:
+        yield Finding(OK, "mail", "not configured (METRION_SMTP_URL); no mail is sent")
+        return
+    url = urlsplit(settings.smtp_url.reveal().decode(errors="replace"))
+    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
+    host, port = url.hostname or "", url.port or (465 if url.scheme == "smtps" else 587)
+    try:
+        with kind(host, port, timeout=_CONNECT_SECONDS) as server:
+            server.noop()
+        yield Finding(OK, "mail", f"{host}:{port} answers")
+    except OSError as error:  # smtplib's own errors are
+        yield Finding(WARN, "mail", f"{host}:{port} does not answer ({_reason(error)}); correct METRION_SMTP_URL")
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    wall, steady = time.time(), time.monotonic()
+    time.sleep(0.1)
+    drift = (time.time() - wall) - (time.monotonic() - steady)
+    if not _BUILT_MS <= now_ms() < _BUILT_MS + _CENTURY_MS:
+        yield Finding(FAIL, "clock", "the time of day is wrong; months, prices and ids depend on it: set it (NTP)")
+    elif abs(drift) > _DRIFT_SECONDS:
+        yield Finding(WARN, "clock", f"the time of day jumped by {drift:.2f} s just now; see to NTP")
+    else:
+        yield Finding(OK, "clock", f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC, steady")
+
+
+def _upstreams(settings: Settings) -> Iterator[Finding]:
+    given = [name for name in os.environ if name.lower() in _PROXY_VARIABLES and os.environ[name]]
+    if given:
+        yield Finding(WARN, "upstreams", f"{', '.join(sorted(given))} is set and ignored; Metrion connects directly")
+    origins = [(name, settings.upstream(name) or one.origin) for name, one in PROVIDERS.items()]
+    with ThreadPoolExecutor(len(origins)) as pool:
+        yield from pool.map(lambda pair: _upstream(*pair), origins)
+
+
+def _upstream(name: str, origin: str) -> Finding:
+    url = urlsplit(origin)
+    host, secure = url.hostname or "", url.scheme == "https"
+    began = time.monotonic()
+    try:
+        with socket.create_connection((host, url.port or (443 if secure else 80)), timeout=_CONNECT_SECONDS) as plain:
+            if secure:
+                with ssl.create_default_context().wrap_socket(plain, server_hostname=host):
+                    pass
+    except OSError as error:  # ssl's errors are, too
+        return Finding(WARN, f"upstream {name}", f"{origin} cannot be reached ({_reason(error)}); check the network")
+    return Finding(OK, f"upstream {name}", f"{origin} answers in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
+    ("data directory", _data_dir),
+    ("server", _server),
+    ("database", _database),
+    ("master key", _master_key),
+    ("mail", _mail),
+    ("clock", _clock),
+    ("upstreams", _upstreams),
+)

@@ -1,0 +1,97 @@
+"""`metrion usage`: what was used, summed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+import typer
+
+from metrion.accounts.emails import find_account
+from metrion.commands.common import (
+    AccountEmail,
+    DataDir,
+    count,
+    money,
+    new_app,
+    parse_time,
+    print_table,
+)
+from metrion.config import load_settings
+from metrion.datadir import open_for_reading
+from metrion.kit.clock import iso
+from metrion.storage import reports
+
+app = new_app()
+_RIGHT = ("REQUESTS", "REFUSED", "ERRORS", "INPUT", "OUTPUT", "TOTAL", "COST")
+
+By = Annotated[Literal["day", "model", "provider", "requester"], typer.Option("--by", help="What to sum by.")]
+From = Annotated[str | None, typer.Option("--from", help="2h, 2026-11-01 or ISO 8601 (UTC).", show_default=False)]
+To = Annotated[str | None, typer.Option("--to", help="The end, a whole day included.", show_default=False)]
+
+
+@app.command()
+def usage(
+    account: AccountEmail,
+    by: By = "day",
+    start: From = None,
+    end: To = None,
+    output: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+    data_dir: DataDir = None,
+) -> None:
+    """Sum an account's requests, errors, tokens and cost, in whole hours."""
+    settings = load_settings(data_dir=data_dir)
+    from_ms, to_ms = parse_time(start, "--from"), parse_time(end, "--to", end=True)
+    with open_for_reading(settings) as engine, engine.connect() as connection:
+        found = reports.usage(connection, find_account(connection, account)[0], by, from_ms, to_ms)
+    if output == "json":
+        print(orjson.dumps(_document(found)).decode())
+    else:
+        _print(found, by)
+
+
+def _document(found: reports.Usage) -> dict[str, Any]:
+    total = _figures(found.total)
+    del total["key"]
+    return {
+        "from": iso(found.from_ms),
+        "to": iso(found.to_ms),
+        "currency": "USD",
+        "groups": [_figures(group) for group in found.groups],
+        "total": total,
+    }
+
+
+def _figures(sums: reports.Sums) -> dict[str, Any]:
+    return {
+        "key": sums.key,
+        "requests": sums.requests,
+        "refused": sums.refused,
+        "errors": sums.errors,
+        "input_tokens": sums.input_tokens,
+        "output_tokens": sums.output_tokens,
+        "total_tokens": sums.input_tokens + sums.output_tokens,
+        "cost_usd": sums.cost_usd,
+    }
+
+
+def _print(found: reports.Usage, by: str) -> None:
+    print(f"{_minute(found.from_ms)} to {_minute(found.to_ms)} UTC\n")
+    print_table((by.upper(), *_RIGHT), [_line(sums) for sums in (*found.groups, found.total)], _RIGHT)
+    if found.total.without_cost:
+        print(f"\n* {count(found.total.without_cost)} requests have no known price or usage and are not in the cost.")
+
+
+def _minute(ms: int) -> str:
+    return iso(ms)[:16].replace("T", " ")
+
+
+def _line(sums: reports.Sums) -> list[str]:
+    figures = (sums.requests, sums.refused, sums.errors, sums.input_tokens, sums.output_tokens)
+    cost = "–" if sums.cost_usd is None else money(sums.cost_nano)
+    return [
+        sums.key or "(none)",
+        *(count(figure) for figure in figures),
+        count(sums.input_tokens + sums.output_tokens),
+        f"{cost} *" if sums.without_cost else cost,
+    ]

@@ -1,0 +1,171 @@
+"""What was recorded, for people: an account's calls, and its usage summed from the totals tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import ColumnElement, Row, Table, case, func, select
+
+from metrion.call import Outcome
+from metrion.kit.clock import DAY_MS, HOUR_MS, iso, now_ms
+from metrion.kit.ids import first_id
+from metrion.kit.money import usd_from_nano
+from metrion.storage.database import Connection
+from metrion.storage.tables import calls, model_days, model_hours, requester_days, requester_hours
+
+DIMENSIONS = ("day", "model", "provider", "requester")
+
+_STEP = 500  # rows held in memory while an account's calls stream by
+_EVER = 2**47  # milliseconds; beyond any id
+_NOT_ERRORS = [Outcome.OK.value, Outcome.CACHED.value, Outcome.CLIENT_GONE.value, Outcome.REJECTED.value]
+
+
+def _between(account_id: int, since_ms: int | None, until_ms: int | None) -> ColumnElement[bool]:
+    # Ids begin with the time, and rows lie in their order: a range of time is one range of the table.
+    first, last = first_id(since_ms or 0), first_id(_EVER if until_ms is None else until_ms)
+    return (calls.c.account_id == account_id) & (calls.c.request_id >= first) & (calls.c.request_id < last)
+
+
+def recent_calls(
+    connection: Connection, account_id: int, since_ms: int | None, until_ms: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """The latest `limit` calls of [since, until) in Unix ms (None = no bound), newest first."""
+    query = select(calls).where(_between(account_id, since_ms, until_ms))
+    return connection.execute(query.order_by(calls.c.request_id.desc()).limit(limit)).all()
+
+
+def stream_calls(
+    connection: Connection, account_id: int, since_ms: int | None, until_ms: int | None
+) -> Iterator[Row[Any]]:
+    """Every call of [since, until) in Unix ms (None = no bound), oldest first, in bounded memory.
+
+    Each step is a read transaction of its own, so that a slow reader never keeps the WAL from being checkpointed.
+    """
+    query = select(calls).where(_between(account_id, since_ms, until_ms)).order_by(calls.c.request_id).limit(_STEP)
+    rows = connection.execute(query).all()
+    while rows:
+        connection.rollback()
+        yield from rows
+        rows = connection.execute(query.where(calls.c.request_id > rows[-1].request_id)).all()
+
+
+def call_fields(row: Row[Any]) -> dict[str, Any]:
+    """A call by the names of spec §3: times in ms, money as decimal text, `usage_raw` as the provider's JSON text."""
+    rare = orjson.loads(row.rare) if row.rare else {}
+    return {
+        "request_id": row.request_id.hex(),
+        "started_at": iso(row.started_ms),
+        "provider": row.provider,
+        "endpoint": row.endpoint,
+        "model": row.model,
+        "requested_model": row.requested_model,
+        "requester": row.requester,
+        "mode": row.mode,
+        "stream": bool(row.stream),
+        "status": row.status,
+        "outcome": row.outcome,
+        "error_message": row.error_message,
+        "input_tokens": row.input_tokens,
+        "cached_input_tokens": row.cached_input_tokens,
+        "cache_write_5m_tokens": row.cache_write_5m_tokens,
+        "cache_write_1h_tokens": row.cache_write_1h_tokens,
+        "output_tokens": row.output_tokens,
+        "reasoning_tokens": row.reasoning_tokens,
+        "audio_input_tokens": rare.get("audio_input_tokens", 0),
+        "audio_output_tokens": rare.get("audio_output_tokens", 0),
+        "image_tokens": rare.get("image_tokens", 0),
+        "tool_calls": rare.get("tool_calls", {}),
+        "total_tokens": row.input_tokens + row.output_tokens,
+        "service_tier": rare.get("service_tier", ""),
+        "usage_raw": row.usage_raw,
+        "cost_usd": None if row.cost_nano is None else usd_from_nano(row.cost_nano),
+        "cost_source": row.cost_source,
+        "price_ref": row.price_ref,
+        "latency_ms": row.latency_us / 1000,
+        "ttft_ms": row.ttft_us / 1000,
+        "provider_ms": row.provider_us / 1000,
+        "request_bytes": row.request_bytes,
+        "response_bytes": row.response_bytes,
+        "upstream_request_id": row.upstream_request_id,
+    }
+
+
+class Sums(NamedTuple):
+    """Usage of one group. `without_cost` counts the requests whose cost is not known and so not in `cost_nano`."""
+
+    key: str
+    requests: int = 0
+    refused: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano: int = 0
+    without_cost: int = 0
+
+    @property
+    def cost_usd(self) -> str | None:
+        """The known cost as decimal text; None where none of it is known, which is not the same as 0."""
+        nothing_known = self.without_cost > 0 and self.without_cost == self.requests
+        return None if nothing_known else usd_from_nano(self.cost_nano)
+
+
+class Usage(NamedTuple):
+    """Usage of [from, to) in Unix ms, whole hours, by group and in all."""
+
+    from_ms: int
+    to_ms: int
+    groups: list[Sums]
+    total: Sums
+
+
+def usage(connection: Connection, account_id: int, by: str, from_ms: int | None, to_ms: int | None) -> Usage:
+    """Usage by one of DIMENSIONS. Bounds are widened to whole hours; None means as far as anything was recorded."""
+    first_ms, end_ms = _recorded(connection, account_id)
+    start = first_ms if from_ms is None else from_ms // HOUR_MS * HOUR_MS
+    end = end_ms if to_ms is None else -(-to_ms // HOUR_MS) * HOUR_MS
+    whole_days = start % DAY_MS == 0 and end % DAY_MS == 0
+    if by == "requester":
+        table = requester_days if whole_days else requester_hours
+    else:
+        table = model_days if whole_days else model_hours
+    key = table.c.start_ms - table.c.start_ms % DAY_MS if by == "day" else table.c[by]
+    found = connection.execute(
+        select(key, *_sums(table))
+        .where(table.c.account_id == account_id, table.c.start_ms >= start, table.c.start_ms < end)
+        .group_by(key)
+    )
+    groups = [Sums(iso(row[0])[:10] if by == "day" else row[0], *row[1:]) for row in found]
+    groups.sort(key=lambda group: group.key)
+    if by != "day":
+        groups.sort(key=lambda group: (group.cost_nano, group.requests), reverse=True)
+    total = Sums("total", *(sum(column) for column in zip(*(group[1:] for group in groups), strict=True)))
+    return Usage(start, end, groups, total)
+
+
+def _recorded(connection: Connection, account_id: int) -> tuple[int, int]:
+    """[from, to) of the days that hold anything of an account, today included."""
+    days = select(func.min(model_days.c.start_ms), func.max(model_days.c.start_ms))
+    first, last = connection.execute(days.where(model_days.c.account_id == account_id)).one()
+    today = now_ms() // DAY_MS * DAY_MS
+    return (today, today + DAY_MS) if first is None else (first, max(last, today) + DAY_MS)
+
+
+def _sums(table: Table) -> list[ColumnElement[int]]:
+    """The columns of Sums after its key."""
+    outcome, column = table.c.outcome, table.c
+
+    def of(which: ColumnElement[bool], figure: ColumnElement[int]) -> ColumnElement[int]:
+        return func.sum(case((which, figure), else_=0))
+
+    admitted = outcome != Outcome.REJECTED.value
+    return [
+        of(admitted, column.requests),
+        of(outcome == Outcome.REJECTED.value, column.requests),
+        of(outcome.not_in(_NOT_ERRORS), column.requests),
+        func.sum(column.input_tokens),
+        func.sum(column.output_tokens),
+        func.sum(column.cost_nano),
+        of(admitted, column.cost_unpriced + column.cost_unknown),
+    ]
