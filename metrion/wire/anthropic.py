@@ -124,18 +124,15 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     if searches := counts.take("server_tool_use", "web_search_requests"):  # fetching has no fee beyond its tokens
         own.tool_calls = {"web_search": searches}
     parts = [Part(reading.model, own)]
-    for iteration in _iterations(usage):
+    iterations = _iterations(usage)
+    serving = _serving(iterations, reading)
+    for iteration in iterations:
         spent = _count(counts, iteration)
         if iteration.get("type") == "compaction":
-            own.input_tokens += spent.input_tokens
-            own.cached_input_tokens += spent.cached_input_tokens
-            own.cache_write_5m_tokens += spent.cache_write_5m_tokens
-            own.cache_write_1h_tokens += spent.cache_write_1h_tokens
-            own.output_tokens += spent.output_tokens
-        elif _is_apart(iteration, reading.model, spent):
+            _add_tokens(own, spent)
+        elif _is_apart(iteration, serving, spent):
             parts.append(Part(text(iteration.get("model")), spent))
-    counts.within(own.reasoning_tokens, own.output_tokens, "thinking within output")
-    own.problem = counts.problem
+    counts.check(own)
     if len(parts) > 1:
         return total(parts)
     if reading.facts.get("stop_reason") == "refusal" and not own.output_tokens:
@@ -148,12 +145,29 @@ def _iterations(usage: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in iterations if isinstance(one, dict)] if isinstance(iterations, list) else []
 
 
+def _serving(iterations: list[dict[str, Any]], reading: Reading) -> str:
+    """The model that answered, where another one was tried; "" where none was. Every model may have refused in turn."""
+    for iteration in iterations:
+        if iteration.get("type") == "fallback_message":
+            return text(iteration.get("model"))
+    return reading.model if reading.facts.get("stop_reason") == "refusal" else ""
+
+
 def _is_apart(iteration: dict[str, Any], serving: str, spent: Usage) -> bool:
     """Whether an iteration is billed beside the top level: an advisor's, or a replaced attempt's that had output."""
     if iteration.get("type") == "advisor_message":
         return True
     model = iteration.get("model")
-    return iteration.get("type") == "message" and bool(model) and model != serving and spent.output_tokens > 0
+    replaced = iteration.get("type") == "message" and bool(serving and model) and model != serving
+    return replaced and spent.output_tokens > 0
+
+
+def _add_tokens(own: Usage, spent: Usage) -> None:
+    own.input_tokens += spent.input_tokens
+    own.cached_input_tokens += spent.cached_input_tokens
+    own.cache_write_5m_tokens += spent.cache_write_5m_tokens
+    own.cache_write_1h_tokens += spent.cache_write_1h_tokens
+    own.output_tokens += spent.output_tokens
 
 
 def _count(counts: Counts, usage: dict[str, Any]) -> Usage:

@@ -16,7 +16,7 @@ from metrion.call import Reading
 from metrion.wire.format import Format, is_object, trim
 from metrion.wire.usage import Part, Usage, total
 
-# Anthropic's batches hold 100,000 requests and OpenAI's 50,000; an item takes some 300 bytes. Beyond, the row is marked.
+# Anthropic's batches hold 100,000 requests and OpenAI's 50,000, some 300 bytes each. Beyond, the row is marked.
 MOST_ITEMS = 100_000
 LOST = "items_lost"
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from metrion.wire.usage import Usage
 
 _MOST = 2**53  # tokens; beyond this a figure is nonsense, and JSON numbers are no longer exact
 
 
 class Counts:
-    """Reads counts by their path; a figure that is no count reads as 0 and is noted in `problem`."""
+    """Reads counts by their keys; a figure that is no count reads as 0 and is noted in `problem`."""
 
-    def __init__(self, usage: Mapping[str, Any]) -> None:
+    def __init__(self, usage: dict[str, Any]) -> None:
         self.usage = usage
         self.problem = ""
 
-    def take(self, *path: str) -> int:
-        """The count at `path`, or 0 where it is absent or null. Numbers may come as text, as in protobuf's JSON."""
-        value: Any = self.usage
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return self.count(value, ".".join(path))
-
-    def first(self, *paths: tuple[str, ...]) -> int:
-        """The first count of `paths` that is not 0: for a figure that goes by several names."""
-        return next(filter(None, (self.take(*path) for path in paths)), 0)
+    def take(self, key: str, inner: str = "") -> int:
+        """The count under `key` (and `inner` in there), or 0 where it is absent or null."""
+        value = self.usage.get(key)
+        if inner:
+            value = value.get(inner) if isinstance(value, dict) else None
+        if type(value) is int and 0 <= value <= _MOST:  # the common case; a bool is not of this type
+            return value
+        return self.count(value, f"{key}.{inner}" if inner else key)
 
     def count(self, value: Any, name: str) -> int:
-        """`value` as a count."""
+        """`value` as a count. Numbers may come as text, as in protobuf's JSON, or with a point and a nought."""
         if value is None:
             return 0
         if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -57,3 +56,21 @@ class Counts:
     def has(self, *keys: str) -> bool:
         """Whether any of `keys` is there, and not null."""
         return any(self.usage.get(key) is not None for key in keys)
+
+    def check(self, usage: Usage, total: int = 0, *, cached_within: bool = True) -> Usage:
+        """Note what does not hold between the figures of `usage`, and hand it back with what was noted.
+
+        `total` is the provider's own sum, 0 where it gives none; `cached_within`: it counts cached tokens as input.
+        """
+        if cached_within:
+            cached = usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+            self.within(cached, usage.input_tokens, "cached input within input")
+        self.within(usage.reasoning_tokens, usage.output_tokens, "reasoning within output")
+        self.within(usage.audio_input_tokens, usage.input_tokens, "audio input within input")
+        self.within(usage.audio_output_tokens, usage.output_tokens, "audio output within output")
+        self.within(usage.image_input_tokens, usage.input_tokens, "image input within input")
+        self.within(usage.image_output_tokens, usage.output_tokens, "image output within output")
+        if total:
+            self.within(usage.total_tokens, total, "input and output within the total")
+        usage.problem = self.problem
+        return usage

@@ -11,16 +11,16 @@ from metrion.wire.sse import data_of
 
 LENGTH = 2_000  # characters
 _DEPTH = 6  # of the shapes below inside each other
-# Where the text stands: Anthropic, OpenAI and Gemini under `error.message`, xAI as a plain `error`, Mistral as `message`
-# or, for what its validation refuses, as a list under `detail` with `msg` in each.
+# Where the text stands: Anthropic, OpenAI and Gemini under `error.message`, xAI as a plain `error`, Mistral as
+# `message` or, for what its validation refuses, as a list under `detail` with `msg` in each.
 _KEYS = ("error", "message", "detail", "msg")
 
 
 def message(body: bytes) -> str:
-    """The error's message in at most `LENGTH` characters, credentials masked; the text itself where its shape is new."""
+    """The error's message in at most `LENGTH` characters, credentials masked; else the text itself."""
     text = body.strip()
     if text.startswith((b"data:", b"event:")):  # an error that answers a request for a stream
-        text = data_of(text) or text
+        text = data_of(text.replace(b"\r\n", b"\n")) or text
     try:
         found = _find(orjson.loads(text), _DEPTH)
     except ValueError:

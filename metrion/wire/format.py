@@ -16,7 +16,7 @@ from metrion.call import Reading
 
 WINDOW = 64 * 1024  # bytes kept at either end of what is too long to be kept whole
 LIMIT = 4 * 1024 * 1024  # bytes of one document beyond which only its two ends are kept
-_USAGES = 8  # usage objects kept of one answer; they are cumulative, so the first and the latest ones tell all
+_USAGES = 16  # usage objects kept of one answer; they are cumulative, so the first and the latest ones tell all
 
 _MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,200})"')
 _ID = re.compile(rb'"(?:id|responseId)"\s*:\s*"([^"\\]{1,200})"')

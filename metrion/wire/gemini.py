@@ -23,7 +23,7 @@ from metrion.wire.usage import Usage
 
 _MODALITIES = ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT")  # by their numbers in the enum
 _IMAGES = ("IMAGE", "DOCUMENT")  # pages of a document are counted, and billed, as images
-_BILLED_BY_QUERY = re.compile(r"(?:models/)?gemini-(\d+)")
+_GENERATION = re.compile(r"(?:models/)?gemini-(\d+)")
 _FIRST_BILLED_BY_QUERY = 3  # Gemini 3 and later bill each search query, models before it each grounded prompt
 _FINISHED = {"interaction.completed", "interaction.failed", "interaction.cancelled", "interaction.complete"}
 
@@ -125,24 +125,25 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     own = Usage(
         input_tokens=counts.take("promptTokenCount") + counts.take("toolUsePromptTokenCount"),
         cached_input_tokens=counts.take("cachedContentTokenCount"),
-        output_tokens=counts.first(("candidatesTokenCount",), ("responseTokenCount",)),
+        output_tokens=counts.take("candidatesTokenCount") or counts.take("responseTokenCount"),
         audio_input_tokens=prompt.get("AUDIO", 0) + tools.get("AUDIO", 0),
         cached_audio_tokens=cached.get("AUDIO", 0),
         audio_output_tokens=output.get("AUDIO", 0),
         image_input_tokens=sum(part.get(kind, 0) for part in (prompt, tools) for kind in _IMAGES),
         image_output_tokens=sum(output.get(kind, 0) for kind in _IMAGES),
         service_tier=text(usage.get("serviceTier")).lower(),
-        tool_calls=_grounded(reading),
+        tool_calls=_billable(reading.tools, reading.model),
     )
     if traffic := text(usage.get("trafficType")):
         own.facts["traffic_type"] = traffic
     if queries := reading.tools.get("google_search"):
         own.facts["google_search_queries"] = str(queries)
-    add_thoughts(counts, own, counts.take("thoughtsTokenCount"), counts.take("totalTokenCount"))
-    return openai_chat.finish(counts, own)
+    total = counts.take("totalTokenCount")
+    _add_thoughts(own, counts.take("thoughtsTokenCount"), total)
+    return counts.check(own, total)
 
 
-def add_thoughts(counts: Counts, usage: Usage, thoughts: int, total: int) -> None:
+def _add_thoughts(usage: Usage, thoughts: int, total: int) -> None:
     """Add thoughts to the output, as the total says they stand to it.
 
     `total` is documented as the sum of prompt, tool prompt, candidates and thoughts. Where it is that of the others
@@ -173,19 +174,23 @@ def understand_interaction(usage: dict[str, Any], reading: Reading) -> Usage:
         image_output_tokens=sum(output.get(kind, 0) for kind in _IMAGES),
         service_tier=reading.service_tier,
     )
+    grounded = {}
     for tool in usage.get("grounding_tool_count") or ():
         if isinstance(tool, dict) and (count := counts.count(tool.get("count"), "grounding_tool_count")):
-            own.tool_calls[text(tool.get("type"))] = count
-    add_thoughts(counts, own, counts.take("total_thought_tokens"), counts.take("total_tokens"))
-    return openai_chat.finish(counts, own)
+            grounded[text(tool.get("type"))] = count
+    own.tool_calls = _billable(grounded, reading.model)
+    total = counts.take("total_tokens")
+    _add_thoughts(own, counts.take("total_thought_tokens"), total)
+    return counts.check(own, total)
 
 
 def understand_compatible(usage: dict[str, Any], reading: Reading) -> Usage:
     """The counts of the OpenAI-compatible form, where thoughts stand in the total alone."""
     counts = Counts(usage)
     own = openai_chat.base(counts, reading)
-    add_thoughts(counts, own, own.reasoning_tokens, counts.take("total_tokens"))
-    return openai_chat.finish(counts, own)
+    total = counts.take("total_tokens")
+    _add_thoughts(own, own.reasoning_tokens, total)
+    return counts.check(own, total)
 
 
 def _modalities(counts: Counts, key: str) -> dict[str, int]:
@@ -200,10 +205,9 @@ def _modalities(counts: Counts, key: str) -> dict[str, int]:
     return found
 
 
-def _grounded(reading: Reading) -> dict[str, int]:
+def _billable(tools: dict[str, int], model: str) -> dict[str, int]:
     """Billable grounding: each query from Gemini 3 on, one for the prompt before it."""
-    tools = dict(reading.tools)
-    generation = _BILLED_BY_QUERY.match(reading.model)
+    generation = _GENERATION.match(model)
     if "google_search" in tools and not (generation and int(generation[1]) >= _FIRST_BILLED_BY_QUERY):
-        tools["google_search"] = 1
-    return tools
+        return tools | {"google_search": 1}
+    return dict(tools)

@@ -1,7 +1,7 @@
 """Decompressing a copy of a passing body, piece by piece, with a bound against bombs.
 
-Contract: `Inflater.feed` hands decompressed pieces on as soon as they can be had; it raises `UnreadableError` on what is
-not of the encoding, and once there is more of it than the compressed bytes account for.
+Contract: `Inflater.feed` hands decompressed pieces on as soon as they can be had; it raises `UnreadableError` on what
+is not of the encoding, and once there is more of it than the compressed bytes account for.
 """
 
 from __future__ import annotations

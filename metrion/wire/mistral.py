@@ -47,15 +47,17 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     counts = Counts(usage)
     own = openai_chat.base(counts, reading)
     own.input_tokens += counts.take("connector_tokens")  # what connectors brought in; part of the total
-    own.cached_input_tokens = counts.first(
-        ("prompt_tokens_details", "cached_tokens"), ("prompt_token_details", "cached_tokens"), ("num_cached_tokens",)
+    own.cached_input_tokens = (
+        own.cached_input_tokens
+        or counts.take("prompt_token_details", "cached_tokens")
+        or counts.take("num_cached_tokens")
     )
     if counts.has("prompt_audio_seconds"):
         own.quantities["audio_ms"] = counts.milliseconds(usage["prompt_audio_seconds"], "prompt_audio_seconds")
     connectors = usage.get("connectors")
     for name, calls in connectors.items() if isinstance(connectors, dict) else ():
         own.tool_calls[name] = counts.count(calls, f"connectors.{name}")
-    return openai_chat.finish(counts, own)
+    return counts.check(own, counts.take("total_tokens"))
 
 
 def understand_pages(usage: dict[str, Any], reading: Reading) -> Usage:
@@ -65,4 +67,4 @@ def understand_pages(usage: dict[str, Any], reading: Reading) -> Usage:
     own = Usage(quantities={"pages": pages} if pages else {})
     if pages and "annotated" in reading.facts:
         own.quantities["annotated_pages"] = pages
-    return openai_chat.finish(counts, own)
+    return counts.check(own)

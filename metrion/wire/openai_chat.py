@@ -51,7 +51,7 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     are the short kind: OpenAI has one price for both.
     """
     counts = Counts(usage)
-    return finish(counts, base(counts, reading))
+    return counts.check(base(counts, reading), counts.take("total_tokens"))
 
 
 def base(counts: Counts, reading: Reading) -> Usage:
@@ -69,21 +69,6 @@ def base(counts: Counts, reading: Reading) -> Usage:
         service_tier=text(counts.usage.get("service_tier")) or reading.service_tier,
         tool_calls=dict(reading.tools),
     )
-
-
-def finish(counts: Counts, usage: Usage, *, cached_within: bool = True) -> Usage:
-    """Check what must hold between the counts, and note what does not."""
-    if cached_within:
-        counts.within(
-            usage.cached_input_tokens + usage.cache_write_5m_tokens, usage.input_tokens, "cached input within input"
-        )
-    counts.within(usage.reasoning_tokens, usage.output_tokens, "reasoning within output")
-    counts.within(usage.audio_input_tokens, usage.input_tokens, "audio input within input")
-    counts.within(usage.audio_output_tokens, usage.output_tokens, "audio output within output")
-    if counts.has("total_tokens"):
-        counts.within(usage.total_tokens, counts.take("total_tokens"), "input and output within total_tokens")
-    usage.problem = counts.problem
-    return usage
 
 
 def text(value: Any) -> str:

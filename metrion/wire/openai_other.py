@@ -16,7 +16,7 @@ from metrion.wire.batch import Item, keep_item
 from metrion.wire.counts import Counts
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_there, keep_usage, replace_usage, usage_mark
-from metrion.wire.openai_chat import finish, text
+from metrion.wire.openai_chat import text
 from metrion.wire.openai_responses import understand_images
 from metrion.wire.usage import Part, Usage, total
 
@@ -65,8 +65,10 @@ def _read_images(document: bytes, reading: Reading) -> None:
     _take_names(answer, document, reading)
     keep_usage(reading, answer.usage)
     keep_usage(reading, answer.svg_usage)
-    facts = {"images": str(len(answer.data or "")), "quality": answer.quality, "size": answer.size}
-    reading.facts.update({name: fact for name, fact in facts.items() if fact and fact != "0"})
+    facts = {"quality": answer.quality, "size": answer.size}
+    reading.facts.update({name: fact for name, fact in facts.items() if fact})
+    if answer.data:
+        reading.facts["images"] = str(len(answer.data))
 
 
 def _read_audio(document: bytes, reading: Reading) -> None:
@@ -131,11 +133,11 @@ def understand_audio(usage: dict[str, Any] | None, reading: Reading) -> Usage | 
     counts = Counts(usage)
     if counts.has("seconds"):
         length = counts.milliseconds(usage["seconds"], "seconds")
-        return finish(counts, Usage(quantities={"audio_ms": length}))
+        return counts.check(Usage(quantities={"audio_ms": length}))
     heard = Usage(
         input_tokens=counts.take("input_tokens"),
         output_tokens=counts.take("output_tokens"),
         audio_input_tokens=counts.take("input_token_details", "audio_tokens"),
         audio_output_tokens=counts.take("output_token_details", "audio_tokens"),
     )
-    return finish(counts, heard)
+    return counts.check(heard, counts.take("total_tokens"))

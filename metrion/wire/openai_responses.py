@@ -15,7 +15,7 @@ from metrion.call import Reading
 from metrion.wire.counts import Counts
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, replace_usage, usage_mark
-from metrion.wire.openai_chat import finish, text
+from metrion.wire.openai_chat import text
 from metrion.wire.usage import Part, Usage, total
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "response.cancelled"}
@@ -137,7 +137,7 @@ RESPONSES = Format(usage_mark("usage"), _read)
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     """The counts of a response; an image tool's tokens are a part of their own."""
     counts = Counts(usage)
-    own = finish(counts, base(counts, reading))
+    own = counts.check(base(counts, reading), counts.take("total_tokens"))
     images = reading.facts.get("image_usage")
     if not images:
         return own
@@ -166,11 +166,10 @@ def understand_images(usage: dict[str, Any]) -> Usage:
     output = counts.take("output_tokens")
     drawn = Usage(
         input_tokens=counts.take("input_tokens"),
-        cached_input_tokens=counts.first(("cached_tokens",), ("input_tokens_details", "cached_tokens")),
+        cached_input_tokens=counts.take("cached_tokens") or counts.take("input_tokens_details", "cached_tokens"),
         output_tokens=output,
         reasoning_tokens=counts.take("reasoning_tokens"),
         image_input_tokens=counts.take("input_tokens_details", "image_tokens"),
         image_output_tokens=output - min(output, counts.take("output_tokens_details", "text_tokens")),
     )
-    counts.within(drawn.image_input_tokens, drawn.input_tokens, "image input within input")
-    return finish(counts, drawn)
+    return counts.check(drawn, counts.take("total_tokens"))

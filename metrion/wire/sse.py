@@ -1,20 +1,17 @@
 """Server-sent events: the documents in a stream of `data:` lines.
 
-Contract: `feed` takes the body cut anywhere; `finish` says it ended. Most events are only searched for a usage: read are
-the first ones (until the model is known), those with a usage or an error, and the last one.
+Contract: `feed` takes the body cut anywhere; `finish` says it ended. Most events are only searched for a usage: read
+are the first ones (until the model is known), those with a usage or an error, and the last one.
 Lines end in LF, CRLF or CR (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
 """
 
 from __future__ import annotations
 
-import re
-
 from metrion.call import Reading
 from metrion.wire.format import Format, read, trim
 
-_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")  # atomic: the CR and the LF of one line end are not two
-_OVERLAP = 4  # bytes of a blank line that may lie before a cut
+_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")  # how a blank line ends, and with it an event
+_LONGEST_END = 3
 _FIRST_EVENTS = 3  # events searched for the model's name before it is left at that
 _ERROR = b'"error"'
 
@@ -47,19 +44,26 @@ class SseReader:
             self._take(data_of(self._last))
 
     def _collect(self, data: bytes) -> None:
+        """Add a cut piece; go on with the events that are whole by now."""
         carry = self._carry
         carry += data
         end = 0
-        for blank in _BLANK_LINE.finditer(carry, max(self._searched - _OVERLAP, 0)):
-            end = blank.end()
+        if b"\n" in data or b"\r" in data:
+            for blank in _ENDS:
+                if (found := carry.rfind(blank, max(self._searched - _LONGEST_END, 0))) >= 0:
+                    end = max(end, found + len(blank))
         if end:
-            self._read(bytes(carry[:end]))
+            events = bytes(carry[:end])
             del carry[:end]
+            if self._unseen or self._mark(events) or events.find(_ERROR) >= 0:
+                self._read(events)
+            else:
+                self._last = events
         trim(carry)
         self._searched = len(carry)
 
     def _read(self, events: bytes) -> None:
-        for event in _BLANK_LINE.split(events):
+        for event in _with_line_feeds(events).split(b"\n\n"):
             if document := data_of(event):
                 if self._unseen or self._mark(document) or document.find(_ERROR) >= 0:
                     self._last = b""
@@ -77,5 +81,12 @@ class SseReader:
 
 
 def data_of(event: bytes) -> bytes:
-    """The data of one event: its `data:` lines, joined."""
-    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+    """The data of one event, its lines ended by LF: its `data:` lines, joined."""
+    if event.startswith(b"data:") and b"\n" not in event:
+        return event[5:].strip()
+    return b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
+
+
+def _with_line_feeds(events: bytes) -> bytes:
+    """Events with LF alone at their line ends; in JSON, a CR stands nowhere else."""
+    return events.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in events else events

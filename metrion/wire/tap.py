@@ -61,7 +61,7 @@ def open_tap(format: str, status: int, content_type: str, content_encoding: str)
     `format` is a key of `FORMATS` or "": of an answer without a known format only an error is read.
     """
     known = FORMATS.get(format)
-    if status < 400 and (known is None or content_type.startswith(("audio/", "image/", "video/"))):
+    if status < 400 and (known is None or content_type.lower().startswith(("audio/", "image/", "video/"))):
         return None
     return _BodyTap(format, status, content_type, content_encoding)
 

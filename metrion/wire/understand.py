@@ -26,16 +26,15 @@ def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | No
     except orjson.JSONDecodeError:
         usages = []
     usage = _understand(provider, format, usages, reading)
+    if usage and usages and provider == "grok":
+        xai.add_reported_cost(usage, usages[-1])
     return usage, raw.decode(errors="replace") if objects else None
 
 
 def _understand(provider: str, format: str, usages: list[_Raw], reading: Reading) -> Usage | None:
     match format:
         case "openai_images":
-            usage = openai_other.understand_image_answer(usages, reading)
-            if usage and usages and provider == "grok":
-                xai.add_reported_cost(usage, usages[-1])
-            return usage
+            return openai_other.understand_image_answer(usages, reading)
         case "openai_audio" if provider != "mistral":
             return openai_other.understand_audio(usages[-1] if usages else None, reading)
         case "" | "count_only" | "anthropic_complete":

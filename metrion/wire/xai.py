@@ -6,7 +6,6 @@ https://docs.x.ai/developers/pricing (names of tools), https://docs.x.ai/develop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from metrion.call import Reading
@@ -33,7 +32,7 @@ def understand_response(usage: dict[str, Any], reading: Reading) -> Usage:
     return _finish(counts, openai_responses.base(counts, reading))
 
 
-def add_reported_cost(usage: Usage, raw: Mapping[str, Any]) -> None:
+def add_reported_cost(usage: Usage, raw: dict[str, Any]) -> None:
     """Take over what xAI says it bills, rounded to the nano-dollar."""
     if isinstance(ticks := raw.get("cost_in_usd_ticks"), int) and ticks >= 0:
         usage.reported_cost_nano = (ticks + _TICKS_PER_NANO // 2) // _TICKS_PER_NANO
@@ -46,5 +45,4 @@ def _finish(counts: Counts, usage: Usage) -> Usage:
         usage.tool_calls = {name: count for name, count in calls.items() if count}
     if sources := counts.take("num_sources_used"):
         usage.tool_calls["live_search_source"] = sources
-    add_reported_cost(usage, counts.usage)
-    return openai_chat.finish(counts, usage, cached_within=False)
+    return counts.check(usage, counts.take("total_tokens"), cached_within=False)
