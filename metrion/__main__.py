@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
+from metrion import __version__
 from metrion.errors import MetrionError
 from metrion.kit.secrets import mask_credentials
 
@@ -18,7 +18,7 @@ COMMANDS = ("serve", "demo", "account", "key", "logs", "usage", "migrate", "doct
 
 
 class Commands(TyperGroup):
-    """Loads a command's module when it is called: `serve` brings the whole server along, `logs` should start at once."""
+    """Loads a command's module when it is called: `serve` brings the server along, `logs` should start at once."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -37,7 +37,7 @@ app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=F
 def metrion(ctx: typer.Context, show_version: Annotated[bool, typer.Option("--version")] = False) -> None:
     """A drop-in proxy for LLM APIs that records what every call cost."""
     if show_version:
-        typer.echo(f"metrion {version('metrion')}")
+        typer.echo(f"metrion {__version__}")
     elif ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 

@@ -51,8 +51,10 @@ def _lock(path: Path, holder: str, deadline: float) -> Iterator[None]:
             time.sleep(RETRY_SECONDS)
         os.ftruncate(file, 0)
         os.pwrite(file, f"{holder} {os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(file, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
 

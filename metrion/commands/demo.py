@@ -10,6 +10,7 @@ import typer
 from metrion.commands.common import DataDir, new_app
 from metrion.config import load_settings
 from metrion.demo import run
+from metrion.kit.logs import configure_logs
 
 app = new_app()
 
@@ -20,6 +21,8 @@ def demo(
     port: Annotated[int | None, typer.Option(help="The port to listen on.", show_default=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Serve with a built-in sandbox provider and sample traffic; needs no key. Ends with Ctrl-C."""
+    """Serve a sandbox provider and sample traffic. Needs no key; ends with Ctrl-C."""
     # Never among real data: METRION_DATA_DIR is not asked.
-    run(load_settings(host=host, port=port, data_dir=data_dir or Path("metrion-demo")))
+    settings = load_settings(host=host, port=port, data_dir=data_dir or Path("metrion-demo"))
+    configure_logs(settings.log_level)
+    run(settings)

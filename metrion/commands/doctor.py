@@ -45,7 +45,10 @@ class Finding(NamedTuple):
 
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
-    """Check configuration, data directory, database, master key, mail, clock and upstreams."""
+    """Look for what would go wrong, and say what to do.
+
+    Checks configuration, data directory, database, master key, mail, clock and upstreams.
+    """
     try:
         settings = load_settings(data_dir=data_dir)
     except ConfigError as error:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from metrion.accounts.provider_keys import PROVIDERS, check_provider
 from metrion.accounts.emails import find_account
+from metrion.accounts.provider_keys import PROVIDERS, check_provider
 from metrion.commands.common import AccountEmail, DataDir, new_app, print_table
 from metrion.config import load_settings
 from metrion.control import perform
@@ -25,7 +25,7 @@ Provider = Annotated[str, typer.Argument(help=f"One of {', '.join(PROVIDERS)}.",
 
 @app.callback()
 def key() -> None:
-    """Provider keys, stored encrypted; Metrion puts them in the place of the Metrion key."""
+    """Provider keys of an account, stored encrypted."""
 
 
 @app.command("set")

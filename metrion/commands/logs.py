@@ -44,7 +44,7 @@ def logs(
     output: Format = "table",
     data_dir: DataDir = None,
 ) -> None:
-    """Show an account's calls: tokens, cost, latency and errors of each."""
+    """Show an account's calls, one by one."""
     settings = load_settings(data_dir=data_dir)
     since_ms, until_ms = parse_time(since, "--since"), parse_time(until, "--until", end=True)
     with open_for_reading(settings) as engine, engine.connect() as connection:

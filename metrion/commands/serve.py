@@ -9,6 +9,7 @@ import typer
 from metrion.app import run
 from metrion.commands.common import DataDir, new_app
 from metrion.config import load_settings
+from metrion.kit.logs import configure_logs
 
 app = new_app()
 
@@ -20,4 +21,6 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the proxy and its pages, until SIGTERM or Ctrl-C."""
-    run(load_settings(host=host, port=port, data_dir=data_dir))
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    configure_logs(settings.log_level)
+    run(settings)

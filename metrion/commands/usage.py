@@ -39,7 +39,7 @@ def usage(
     output: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
     data_dir: DataDir = None,
 ) -> None:
-    """Sum an account's requests, errors, tokens and cost, in whole hours."""
+    """Sum requests, errors, tokens and cost, in whole hours."""
     settings = load_settings(data_dir=data_dir)
     from_ms, to_ms = parse_time(start, "--from"), parse_time(end, "--to", end=True)
     with open_for_reading(settings) as engine, engine.connect() as connection:
