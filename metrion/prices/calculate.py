@@ -111,7 +111,7 @@ def price(sheet: Sheet, usage: Usage) -> Cost:
 
 
 def price_all(shares: list[tuple[Sheet, Usage]]) -> Cost:
-    """Return the cost of several usages together, each by its own sheet; one without a price leaves the whole without."""
+    """Return the cost of several usages together, each by its own sheet; one without a price leaves all without."""
     total, refs = 0, dict[str, None]()
     for sheet, usage in shares:
         amount = _common(sheet, usage)

@@ -5,11 +5,12 @@ Source of every figure here: the package `genai-prices` (MIT), which keeps the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from importlib.metadata import version
+from itertools import chain
 
 from genai_prices import types
 from genai_prices.data import providers
@@ -23,7 +24,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 PROVIDERS = {"anthropic": "anthropic", "openai": "openai", "gemini": "google", "mistral": "mistral", "grok": "x-ai"}
-_TOKENS = {  # the library's price keys, as `Rates` names them
+TOKENS = {  # the library's price keys, as `Rates` names them
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write_5m",
@@ -37,7 +38,7 @@ _TOKENS = {  # the library's price keys, as `Rates` names them
     "cache_image_read_mtok": "cached_image",
     "output_image_mtok": "image_output",
 }
-_FEES = {  # the library's price keys → the name in `tool_calls` or `quantities`, and the units a price is for
+FEES = {  # the library's price keys → the name in `tool_calls` or `quantities`, and the units a price is for
     "web_searches_kcount": ("web_search", 1000),
     "storage_searches_kcount": ("file_search", 1000),
     "social_searches_kcount": ("x_search", 1000),
@@ -123,14 +124,18 @@ def prices_at(model: types.ModelInfo, at: datetime, conditions: dict[str, str]) 
 
 def borders(provider: str) -> tuple[set[int], set[int]]:
     """Return when this provider's prices change: Unix milliseconds of dates, and milliseconds of the day (UTC)."""
+    return borders_of(models(provider))
+
+
+def borders_of(some: Iterable[types.ModelInfo]) -> tuple[set[int], set[int]]:
+    """Return when the prices of `some` models change, as `borders` does."""
     dates: set[int] = set()
     hours: set[int] = set()
-    for model in models(provider):
-        for constraint in _constraints(model):
-            if isinstance(constraint, types.StartDateConstraint):
-                dates.add(round(datetime.combine(constraint.start_date, time(), UTC).timestamp()) * 1000)
-            else:
-                hours |= {_day_ms(constraint.start_time), _day_ms(constraint.end_time)}
+    for constraint in chain.from_iterable(map(_constraints, some)):
+        if isinstance(constraint, types.StartDateConstraint):
+            dates.add(round(datetime.combine(constraint.start_date, time(), UTC).timestamp()) * 1000)
+        else:
+            hours |= {_day_ms(constraint.start_time), _day_ms(constraint.end_time)}
     return dates, hours
 
 
@@ -153,10 +158,10 @@ def _read(listed: types.ModelPrice) -> Prices:
     """Turn decimal dollars into integer nano-dollars; raises KeyError for a price key this file does not know."""
     prices = Prices()
     for key, price in _listed(listed):
-        if key in _TOKENS:
-            prices.tokens[_TOKENS[key]] = _steps(price)
+        if key in TOKENS:
+            prices.tokens[TOKENS[key]] = _steps(price)
         else:
-            name, per = _FEES[key]
+            name, per = FEES[key]
             prices.fees[name] = Fee(nano_from_usd(price if isinstance(price, Decimal) else price.base), per)
     return prices
 

@@ -71,6 +71,8 @@ class Rule(msgspec.Struct, frozen=True):
     discount: Decimal | None
     same_as: str
     since: str
+    source: str
+    read: date | None
     rank: tuple[int, int, int]  # whose file, how specific, place in the file: the highest wins
 
     def matches(self, model: str, at_ms: int) -> bool:
@@ -134,6 +136,8 @@ def _rule(entry: Entry, file: str, owner: int, place: int) -> Rule:
         discount=_percent(entry.discount) if entry.discount else None,
         same_as=match.normal(entry.same_as),
         since=entry.valid_from.isoformat() if entry.valid_from else "",
+        source=entry.source,
+        read=entry.read,
         rank=(owner, 1000 if prefix is None else len(prefix), place),
     )
 
