@@ -27,7 +27,6 @@ from metrion.sandbox.app import PROVIDERS, create_app
 from metrion.sandbox.traffic import send_traffic
 from metrion.storage import accounts as stored
 
-DATA_DIR = Path("metrion-demo")
 EMAIL = "demo@example.com"
 ERROR_RATE = 0.03
 TRAFFIC_SECONDS = 600.0
@@ -37,8 +36,6 @@ SEED = 2026
 
 def run(settings: Settings) -> None:
     """Serve with sandbox providers and sample traffic until a signal; raises MetrionError as `serve` does."""
-    if settings.data_dir == Settings().data_dir:  # the demo's calls do not belong among real ones
-        settings = msgspec.structs.replace(settings, data_dir=DATA_DIR)
     with _sandboxes() as upstreams:
         # Sample traffic is more than one key may send in a minute.
         settings = msgspec.structs.replace(settings, rate_limit_per_minute=0, **upstreams)

@@ -14,12 +14,21 @@ from tests.fake_provider.script import Script
 JSON = ("Content-Type", "application/json")
 SSE = ("Content-Type", "text/event-stream; charset=utf-8")
 
-OPENAI_USAGE = {
-    "prompt_tokens": 40,
-    "completion_tokens": 12,
-    "total_tokens": 52,
-    "prompt_tokens_details": {"cached_tokens": 8, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 0},
+PLAIN = {"prompt_tokens": 40, "completion_tokens": 12, "total_tokens": 52}
+CHAT_USAGE: dict[str, dict[str, Any]] = {  # one count, as each of the four who speak this API writes it
+    "openai": PLAIN
+    | {
+        "prompt_tokens_details": {"cached_tokens": 8, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 0},
+    },
+    "gemini": PLAIN | {"completion_tokens": 8},  # thoughts stand in the total alone
+    "mistral": PLAIN | {"num_cached_tokens": 8},
+    "grok": PLAIN
+    | {
+        "completion_tokens": 8,  # reasoning stands beside it
+        "prompt_tokens_details": {"text_tokens": 40, "audio_tokens": 0, "image_tokens": 0, "cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 0},
+    },
 }
 RESPONSES_USAGE = {
     "input_tokens": 40,
@@ -60,18 +69,18 @@ def sample(method: str, target: str, headers: Sequence[tuple[str, str]]) -> Scri
     return Script(headers=[JSON], text=json.dumps({"object": "list", "data": []}))
 
 
-def chat_body(model: str = "gpt-4o-mini-2024-07-18") -> Script:
+def chat_body(model: str = "gpt-4o-mini-2024-07-18", provider: str = "openai") -> Script:
     message = {"role": "assistant", "content": "Grüße"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return _json(
-        id="chatcmpl-1", object="chat.completion", created=1, model=model, choices=[choice], usage=OPENAI_USAGE
-    )
+    usage = CHAT_USAGE[provider]
+    return _json(id="chatcmpl-1", object="chat.completion", created=1, model=model, choices=[choice], usage=usage)
 
 
-def chat_stream(model: str = "gpt-4o-mini-2024-07-18") -> Script:
+def chat_stream(model: str = "gpt-4o-mini-2024-07-18", provider: str = "openai") -> Script:
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
     choice = {"index": 0, "delta": {"content": "Grüße"}, "finish_reason": None}
-    documents: list[Any] = [head | {"choices": [choice], "usage": None}, head | {"choices": [], "usage": OPENAI_USAGE}]
+    last = head | {"choices": [], "usage": CHAT_USAGE[provider]}
+    documents: list[Any] = [head | {"choices": [choice], "usage": None}, last]
     return _sse([f"data: {json.dumps(d, ensure_ascii=False)}\n\n" for d in documents] + ["data: [DONE]\n\n"])
 
 

@@ -58,7 +58,8 @@ class Script(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_
 
     @classmethod
     def read(cls, value: str) -> Script:
-        return msgspec.json.decode(value, type=cls)
+        """From a header's value, whose bytes were taken for latin-1."""
+        return msgspec.json.decode(value.encode("latin-1"), type=cls)
 
     def plain_body(self) -> bytes:
         """The body before compression; for tests that compare (not for very large ones)."""
