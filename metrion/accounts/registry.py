@@ -37,6 +37,7 @@ class Registry:
         self._digest_of = vault.token_digest
         self._by_digest: dict[bytes, Account] = {}
         self._digests: dict[int, set[bytes]] = {}
+        self.version = 0  # counts up with every change: who remembers an account asks whether it is still so
 
     @classmethod
     def load(cls, connection: Connection, vault: Vault) -> Registry:
@@ -77,3 +78,4 @@ class Registry:
             for gone in self._digests.pop(id, set()) - digests.get(id, set()):
                 self._by_digest.pop(gone, None)
         self._digests |= digests
+        self.version += 1

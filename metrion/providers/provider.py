@@ -28,12 +28,13 @@ class Endpoint:
     """What one path of a provider's API does.
 
     `format` names the wire format that reads its answers ("" where none carries usage). `reads_body`: its JSON body names the model and
-    is read whole before the call is dialled; `required` are the keys without which it is refused.
+    is read whole before the call is dialled. `checks_body`: one that is not JSON, or lacks a key of `required`, is refused.
     """
 
     name: str
     format: str = ""
     reads_body: bool = False
+    checks_body: bool = False
     required: tuple[str, ...] = ()
 
 
@@ -46,9 +47,12 @@ class Rule:
     endpoint: Endpoint
 
 
-def rule(method: str, path: str, name: str, format: str = "", *, required: tuple[str, ...] | None = None) -> Rule:
-    """A rule; `required` (also when empty) says that the endpoint takes a JSON body that we read."""
-    return Rule(method, re.compile(path), Endpoint(name, format, required is not None, required or ()))
+def rule(
+    method: str, path: str, name: str, format: str = "", *, body: bool = False, required: tuple[str, ...] | None = None
+) -> Rule:
+    """A rule. `body`: the endpoint takes a JSON body that names the model; `required`: and must have these keys."""
+    checks = required is not None
+    return Rule(method, re.compile(path), Endpoint(name, format, body or checks, checks, required or ()))
 
 
 _FIRST_SEGMENT = re.compile(r"/(?:upload/)?(?:v1(?:alpha|beta)?/)?(?:openai/)?([^/:]*).*", re.DOTALL)

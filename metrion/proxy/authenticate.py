@@ -19,6 +19,10 @@ _REQUESTER_BYTES = 256
 
 
 class Accounts(Protocol):
+    @property
+    def version(self) -> int:
+        """Counts up with every change of an account."""
+
     def find(self, token: bytes) -> Account | None:
         """The account of a Metrion key (without label)."""
 

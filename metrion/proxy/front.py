@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from metrion.proxy import headers, http1, refusal
+from metrion.proxy import http1, refusal
 from metrion.proxy.handler import Exchange
 from metrion.proxy.http1 import BadMessage, BodyReader, TooManyHeaders
+from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
-from metrion.proxy.target import ROOT, family_of
+from metrion.proxy.target import family_of
 
 if TYPE_CHECKING:
     from metrion.proxy.proxy import Proxy
@@ -50,6 +51,7 @@ class Front(asyncio.Protocol):
         "_closing",
         "_linger",
         "_new_page",
+        "_opening",
         "_page",
         "_page_active",
         "_proxy",
@@ -70,6 +72,7 @@ class Front(asyncio.Protocol):
         self._buffer = b""
         self._body: BodyReader | None = None  # of the request being read
         self.exchange: Exchange | None = None
+        self._opening: Opening | None = None  # the last request's
         self._page: PageProtocol | None = None
         self._page_active = False
         self._linger = False
@@ -153,39 +156,40 @@ class Front(asyncio.Protocol):
             return
         self._buffer = b""
         try:
-            head = http1.parse_request(data[:end], settings.max_headers)
-            lines, named = headers.REQUEST.sort(head.lines)
-            self._check_host(named, head.http10)
-            body: BodyReader | None = http1.declared_body(
-                named.get(b"content-length", []), named.get(b"transfer-encoding", []), head.http10
-            )
+            opening, body = self._opening_of(data[:end])
         except TooManyHeaders as problem:
             self._refuse(data, 431, "too_many_headers", f"{problem}.")
             return
         except BadMessage as problem:
             self._refuse(data, 400, "bad_http", f"this is not a valid HTTP request: {problem}.")
             return
-        if body is not None and body.done:
-            body = None
         self._body = body
         self.deadline = _NEVER if body is None else self._proxy.loop.time() + settings.client_body_timeout
-        if head.target.startswith(ROOT) and head.target[len(ROOT) : len(ROOT) + 1] in (b"/", b"", b"?"):
-            options = headers.connection_options(named)
-            if options:
-                self._stopping = self._stopping or b"close" in options
-                lines = headers.without_nominated(lines, options)
-            self.exchange = Exchange(self._proxy, self, head, body, lines, named)
+        if opening.closes:
+            self._stopping = True
+        if opening.proxied:
+            self.exchange = Exchange(self._proxy, self, opening, body)
             self.exchange.open()
             if len(data) > end + 4:
                 self.data_received(data[end + 4 :])
         else:
             self._open_page(data, end + 4)
 
-    @staticmethod
-    def _check_host(named: headers.Named, http10: bool) -> None:
-        hosts = named.get(b"host", [])
-        if len(hosts) > 1 or (not hosts and not http10):
-            raise BadMessage("it needs exactly one Host header")
+    def _opening_of(self, head: bytes) -> tuple[Opening, BodyReader | None]:
+        """What a head decides, taken over from the last request's where that is the same; raises BadMessage."""
+        last, version = self._opening, self._proxy.accounts.version
+        if last is not None:
+            body = last.taken_over(head, version)
+            if body is not False and body is not True:
+                return last, body
+        opening = Opening(http1.parse_request(head, self._proxy.settings.max_headers))
+        body = opening.body()
+        if opening.proxied:
+            opening.decide(self._proxy)
+            if opening.identity is not None and opening.refusal is None:
+                opening.remember(head, version)
+                self._opening = opening
+        return opening, body
 
     def _feed_body(self, data: bytes) -> None:
         if self._linger and self._body is None:

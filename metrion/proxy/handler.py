@@ -1,6 +1,6 @@
 """The way of one call, in order. Each step is a method of `Exchange`; read them from the top.
 
-    client ─▶ open: route, authenticate, admit ─▶ body ─▶ journal the intent ─▶ dial ─▶ forward ══▶ provider
+    client ─▶ opening: route, authenticate ─▶ open: admit ─▶ body ─▶ journal the intent ─▶ dial ─▶ forward ══▶ provider
     client ◀═ relay ◀═══════════════════════════════════════════════════════════════════════════════ answer
                 └─▶ tap          last byte: journal the completion ─▶ hand on the end ─▶ writer
 
@@ -19,13 +19,13 @@ from metrion.call import Call, Outcome
 from metrion.kit.ids import id_ms
 from metrion.kit.secrets import Secret, mask_credentials
 from metrion.ledger.record import COMPLETION, INTENT, frame
-from metrion.proxy import headers, http1, refusal
+from metrion.proxy import http1, refusal
 from metrion.proxy.asked import form_model, read_body
-from metrion.proxy.authenticate import Identity, authenticate, known_account
-from metrion.proxy.headers import Named
-from metrion.proxy.http1 import BodyReader, RequestHead
+from metrion.proxy.authenticate import Identity
+from metrion.proxy.http1 import BodyReader
+from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
-from metrion.proxy.target import Target, family_of, without_key
+from metrion.proxy.target import Target, family_of
 from metrion.proxy.upstream import Answer, Upstream
 from metrion.wire.tap import Tap, open_tap
 
@@ -38,126 +38,89 @@ _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connecte
 _FORM_WINDOW = 16 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MESSAGE_CHARACTERS = 2000
+_BODY_METHODS = (b"POST", b"PUT", b"PATCH")
+_NO_ANSWER = Refusal(404, "no_route", "there is nothing here.")
 
 
 class Exchange:
     """One request and its answer on their way through."""
 
-    __slots__ = (
-        "_account",
-        "_answer_chunked",
-        "_answer_started",
-        "_body",
-        "_call",
-        "_completion_segment",
-        "_credential",
-        "_dial",
-        "_ended",
-        "_first_window",
-        "_front",
-        "_gone_since",
-        "_held",
-        "_intent_segment",
-        "_keep_alive",
-        "_lines",
-        "_named",
-        "_path",
-        "_pieces",
-        "_place_taken",
-        "_proxy",
-        "_query",
-        "_reading_whole",
-        "_received",
-        "_request",
-        "_request_complete",
-        "_id",
-        "_request_paused",
-        "_sent_at",
-        "_tap",
-        "_target",
-        "_upstream",
-        "_upstream_paused",
-        "deadline",
-    )
+    deadline = _NEVER  # loop time at which the provider has been silent for too long
+    # Defaults live on the class: a call sets what it comes to need.
+    _account: Account | None = None
+    _answer_chunked = False
+    _answer_started = False  # the client has, or will have, the provider's head
+    _call: Call | None = None
+    _completion_segment = -1
+    _dial: asyncio.Task[None] | None = None
+    _ended = False
+    _first_window = b""
+    _intent_segment = -1
+    _keep_alive = True
+    _place_taken = False
+    _request_bytes = 0
+    _request_paused = False
+    _sends_length = True  # the request's body goes out with its length, not in chunks
+    _sent_at = 0.0
+    _tap: Tap | None = None
+    _upstream: Upstream | None = None
+    _upstream_paused = False
 
-    def __init__(self, proxy: Proxy, front: Front, request: RequestHead, body: BodyReader | None, lines: list[bytes], named: Named) -> None:
+    def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
+        self._received = perf_counter()
         self._proxy = proxy
         self._front: Front | None = front
-        self._request = request
+        self._opening = opening
         self._body = body
-        self._lines = lines
-        self._named = named
-        self._received = perf_counter()
         self._id = next(proxy.ids)
-        self._path, _, self._query = request.target.partition(b"?")
-        self.deadline = _NEVER  # loop time at which the provider has been silent for too long
-        self._target: Target | None = None
-        self._account: Account | None = None
-        self._credential = b""
-        self._call: Call | None = None
-        self._place_taken = False
         self._pieces: list[bytes] = []  # of the request's body, not sent yet
-        self._reading_whole = False
         self._request_complete = body is None
-        self._request_paused = False
-        self._first_window = b""
-        self._intent_segment = self._completion_segment = -1
-        self._dial: asyncio.Task[None] | None = None
-        self._upstream: Upstream | None = None
-        self._upstream_paused = False
-        self._sent_at = 0.0
-        self._tap: Tap | None = None
-        self._answer_started = False  # the client has, or will have, the provider's head
-        self._answer_chunked = False
-        self._keep_alive = True
         self._held: list[bytes] = []  # of the answer, not handed on yet
-        self._ended = False
-        self._gone_since = 0.0  # loop time since when the client is gone and the answer is drained
 
-    # ── open: route, authenticate, admit ──────────────────────────────────────────────────────────────────────────
+    # ── open: admit what the head asks for ────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
         """Decide on the head alone; then wait for the body, or stream it."""
-        proxy, named = self._proxy, self._named
-        if self._is_preflight():
-            return self._answer_preflight()
-        target = self._target = proxy.router.find(self._request.method, self._path, self._query, named)
-        if target is None:
-            self._account = known_account(proxy.accounts, named)
-            return self._refuse(_NO_ROUTE)
-        identity = authenticate(proxy.accounts, target, named, self._query)
-        if not isinstance(identity, Identity):
-            problem, self._account = identity
-            return self._refuse(problem)
-        self._account = account = identity.account
-        self._credential = identity.credential
-        self._call = self._new_call(target, identity)
-        problem = self._unfit()
+        proxy, opening = self._proxy, self._opening
+        if opening.method == b"OPTIONS" and self._answers_preflight():
+            return
+        self._account = opening.account
+        if opening.identity is None or opening.target is None:
+            self._refuse(opening.refusal or _NO_ANSWER)
+            return
+        account = opening.identity.account
+        call = self._call = self._new_call(opening.target, opening.identity)
+        problem = opening.refusal or self._unfit()
         if problem is None:
-            problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), self._call.started_ms)
+            problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), call.started_ms)
         if problem is not None:
-            return self._refuse(problem)
+            self._refuse(problem)
+            return
         self._place_taken = True
         if self._body is None:
-            return self._read_whole(self._call) if target.endpoint.reads_body else self._record_intent()
-        if b"expect" in named and self._front:
+            if opening.target.endpoint.reads_body:
+                self._read_whole(call)
+            else:
+                self._record_intent(call)
+            return
+        if opening.expects and self._front:
             self._front.send(_CONTINUE)
-        self._reading_whole = target.endpoint.reads_body and self._is_plain_json()
-        if not self._reading_whole:
-            self._record_intent()
-        return None
+        if not opening.reads_whole:
+            self._sends_length = isinstance(self._body, http1.Length)
+            self._record_intent(call)
 
     def _new_call(self, target: Target, identity: Identity) -> Call:
+        endpoint = target.endpoint
         return Call(
-            id=self._id,
-            account_id=identity.account.id,
-            started_ms=id_ms(self._id),
-            provider=target.provider.name,
-            endpoint=target.endpoint.name,
-            format=target.endpoint.format,
-            mode=identity.mode,
-            requester=identity.requester,
-            requested_model=target.model,
+            self._id,
+            identity.account.id,
+            id_ms(self._id),
+            target.provider.name,
+            endpoint.name,
+            endpoint.format,
+            identity.mode,
+            identity.requester,
+            target.model,
         )
 
     def _unfit(self) -> Refusal | None:
@@ -167,8 +130,6 @@ class Exchange:
             return Refusal(503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5)
         if proxy.stopping:
             return Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
-        if b"upgrade" in self._named and b"websocket" in self._named[b"upgrade"][0].lower():
-            return Refusal(400, "upgrade", "WebSocket connections are not supported. Use the provider's HTTP API.")
         if isinstance(body, http1.Length) and body.left > proxy.settings.max_body_bytes:
             return self._too_large()
         return None
@@ -176,11 +137,6 @@ class Exchange:
     def _too_large(self) -> Refusal:
         limit = self._proxy.settings.max_body_bytes
         return Refusal(413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES).")
-
-    def _is_plain_json(self) -> bool:
-        named = self._named
-        kind = named.get(b"content-type", [b"application/json"])[0].lower()
-        return b"multipart/" not in kind and named.get(b"content-encoding", [b"identity"])[0].lower() == b"identity"
 
     # ── the request's body ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +151,7 @@ class Exchange:
             return self._abandon(self._too_large())
         if last:
             self._request_complete = True
-        if self._reading_whole:
+        if self._opening.reads_whole:
             if piece:
                 self._pieces.append(piece)
                 self._proxy.budget.take(self, len(piece))
@@ -213,19 +169,19 @@ class Exchange:
 
     def _read_whole(self, call: Call) -> None:
         """The body is here: know the model, refuse what no provider would take, then record the intent."""
-        target = self._target
+        target = self._opening.target
         assert target is not None  # noqa: S101  authenticated calls have one
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = [body] if body else []
         asked = read_body(body, target.endpoint.required, target.provider.label)
         if isinstance(asked, Refusal):
-            if target.endpoint.required or target.endpoint.name == "responses":
-                return self._refuse(asked)
+            if target.endpoint.checks_body:
+                self._refuse(asked)
+                return
         else:
             call.requested_model = call.requested_model or asked.model
             call.stream = asked.stream
-        self._reading_whole = False
-        return self._record_intent()
+        self._record_intent(call)
 
     def _sniff_form(self, call: Call, piece: bytes) -> None:
         """A multipart upload names its model in one of the first fields."""
@@ -245,9 +201,7 @@ class Exchange:
 
     # ── journal the intent, dial, forward ─────────────────────────────────────────────────────────────────────────
 
-    def _record_intent(self) -> None:
-        call = self._call
-        assert call is not None  # noqa: S101  only authenticated calls come here
+    def _record_intent(self, call: Call) -> None:
         self._intent_segment = self._proxy.journal.append(frame(INTENT, call), self._intended)
 
     def _intended(self, kept: bool) -> None:
@@ -257,8 +211,8 @@ class Exchange:
         if not kept:
             self._refuse(Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5))
             return
-        assert self._target is not None  # noqa: S101
-        self._dial = self._proxy.origins[self._target.provider.name].dial(self)
+        assert self._call is not None  # noqa: S101
+        self._dial = self._proxy.origins[self._call.provider].dial(self)
 
     def on_connected(self, upstream: Upstream) -> None:
         """Send the head and what there is of the body."""
@@ -267,61 +221,35 @@ class Exchange:
             upstream.release()
             return
         self._upstream = upstream
-        head = self._forward_head()
-        data = b"".join(self._framed(piece) for piece in self._pieces)
-        if self._request_complete and isinstance(self._body, http1.Chunked) and not self._sends_length():
-            data += http1.LAST_CHUNK
-        self._pieces = []
-        upstream.send(self, head + data, head_request=self._request.method == b"HEAD")
+        pieces, self._pieces = self._pieces, []
+        if not self._sends_length:
+            pieces = [http1.chunk(piece) for piece in pieces if piece]
+            if self._request_complete:
+                pieces.append(http1.LAST_CHUNK)
+        data = b"".join((self._opening.forward_head, self._framing(), *pieces))
+        upstream.send(self, data, head_request=self._opening.method == b"HEAD")
         self._sent_at = perf_counter()
-        self.resume_request()
+        if self._request_paused:
+            self.resume_request()
         if self._request_complete:
             self._proxy.budget.release(self)
             self._await_upstream()
 
-    def _forward_head(self) -> bytes:
-        """The request's head as the provider gets it: the client's lines, less what is not its own, with one credential."""
-        target = self._target
-        assert target is not None  # noqa: S101
-        query = without_key(self._query) if target.api is target.provider.native else self._query
-        path = target.path + b"?" + query if query else target.path
-        passing = self._lines
-        if target.provider.name == "anthropic":
-            passing = self._proxy.versions.apply(passing, self._named.get(b"anthropic-version"))
-        lines = [
-            self._request.method + b" " + path + b" HTTP/1.1",
-            b"host: " + self._proxy.origins[target.provider.name].authority,
-            *passing,
-            self._credential,
-        ]
+    def _framing(self) -> bytes:
+        """The header lines that frame the request's body, and the head's end."""
         if self._body is None:
-            if self._request.method in (b"POST", b"PUT", b"PATCH"):
-                lines.append(b"content-length: 0")
-        elif self._sends_length():
-            lines.append(b"content-length: %d" % self._length())
-        else:
-            lines.append(b"transfer-encoding: chunked")
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
-
-    def _sends_length(self) -> bool:
-        """Whether the body goes out with its length: it came with one, or it is all here."""
-        assert self._target is not None  # noqa: S101
-        return isinstance(self._body, http1.Length) or (self._target.endpoint.reads_body and self._is_plain_json())
-
-    def _length(self) -> int:
+            return b"content-length: 0\r\n\r\n" if self._opening.method in _BODY_METHODS else b"\r\n"
+        if not self._sends_length:
+            return b"transfer-encoding: chunked\r\n\r\n"
+        to_come = self._body.left if isinstance(self._body, http1.Length) else 0
         assert self._call is not None  # noqa: S101
-        left = self._body.left if isinstance(self._body, http1.Length) else 0
-        return self._call.request_bytes + left
-
-    def _framed(self, piece: bytes) -> bytes:
-        return piece if self._sends_length() or not piece else http1.chunk(piece)
+        return b"content-length: %d\r\n\r\n" % (self._call.request_bytes + to_come)
 
     def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
         """Stream one more piece of an upload."""
-        data = self._framed(piece)
-        if self._request_complete and not self._sends_length():
-            data += http1.LAST_CHUNK
+        data = piece
+        if not self._sends_length:
+            data = (http1.chunk(piece) if piece else b"") + (http1.LAST_CHUNK if self._request_complete else b"")
         if data:
             upstream.send_more(data)
         self._sent_at = perf_counter()
@@ -363,7 +291,7 @@ class Exchange:
             self._held.append(self._answer_head(answer, front))
 
     def _answer_head(self, answer: Answer, front: Front) -> bytes:
-        http10 = self._request.http10
+        http10 = self._opening.http10
         self._keep_alive = front.keep_alive and not http10
         lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), *answer.lines]
         length = answer.named.get(b"content-length")
@@ -439,8 +367,7 @@ class Exchange:
         self._upstream = None
         if self._ended:
             return
-        assert self._target is not None  # noqa: S101
-        label = self._target.provider.label
+        label = self._label
         retry = False if sent else None
         self._fail(Outcome.UPSTREAM_FAILED, Refusal(502, "upstream_failed", f"{label} {reason}.", should_retry=retry))
 
@@ -451,7 +378,6 @@ class Exchange:
             self._drop_upstream()
             self._end(Outcome.CLIENT_GONE)
             return
-        assert self._target is not None  # noqa: S101
         seconds = self._proxy.settings.upstream_timeout
         self._drop_upstream()
         self._fail(
@@ -459,10 +385,15 @@ class Exchange:
             Refusal(
                 504,
                 "upstream_timeout",
-                f"{self._target.provider.label} sent nothing for {seconds:g} s. The operator sets METRION_UPSTREAM_TIMEOUT.",
+                f"{self._label} sent nothing for {seconds:g} s. The operator sets METRION_UPSTREAM_TIMEOUT.",
                 should_retry=False,
             ),
         )
+
+    @property
+    def _label(self) -> str:
+        target = self._opening.target
+        return target.provider.label if target else "the provider"
 
     def _fail(self, outcome: Outcome, problem: Refusal) -> None:
         """End a call that was journalled and cannot go on: an error if the client has nothing yet, else a cut."""
@@ -558,7 +489,7 @@ class Exchange:
         self._end(Outcome.REJECTED)
 
     def _refused_call(self, account: Account) -> Call:
-        target = self._target
+        target = self._opening.target
         return Call(
             id=self._id,
             account_id=account.id,
@@ -571,19 +502,19 @@ class Exchange:
         )
 
     def _hold_refusal(self, problem: Refusal) -> None:
-        front = self._front
+        front, target = self._front, self._opening.target
         if front is None:
             return
         # A body that is not all here would be read as the next request; a short rest is read and dropped, else the connection ends.
-        self._keep_alive = front.keep_alive and not self._request.http10 and self._request_complete
+        self._keep_alive = front.keep_alive and not self._opening.http10 and self._request_complete
         self._held = [
             refusal.answer(
                 problem,
-                self._target.api.family if self._target else family_of(self._path),
+                target.api.family if target else family_of(self._opening.path),
                 self._id.hex(),
                 extra_lines=self._cors_lines(),
                 close=not self._keep_alive,
-                head_only=self._request.method == b"HEAD",
+                head_only=self._opening.method == b"HEAD",
             )
         ]
 
@@ -601,7 +532,7 @@ class Exchange:
             if call.reading.error and not call.error_message:
                 call.error_message = call.reading.error
         if call.error_message:
-            sent = Secret(self._credential.partition(b": ")[2].removeprefix(b"Bearer "))
+            sent = Secret(self._opening.credential.partition(b": ")[2].removeprefix(b"Bearer "))
             call.error_message = mask_credentials(call.error_message, sent)[:_MESSAGE_CHARACTERS]
         self._proxy.budget.release(self)
         then = self._cut_on if cut else self._completed
@@ -645,28 +576,16 @@ class Exchange:
     # ── CORS ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _cors_lines(self) -> list[bytes]:
-        origin = self._named.get(b"origin")
+        origin = self._opening.named.get(b"origin")
         return self._proxy.cors.answer_lines(origin[0]) if origin else []
 
-    def _is_preflight(self) -> bool:
-        named = self._named
-        return (
-            self._request.method == b"OPTIONS"
-            and b"access-control-request-method" in named
-            and self._proxy.cors.allows(named.get(b"origin", [b""])[0])
-        )
-
-    def _answer_preflight(self) -> None:
-        wanted = self._named.get(b"access-control-request-headers", [b""])[0]
-        lines = self._proxy.cors.preflight_lines(self._named[b"origin"][0], wanted)
+    def _answers_preflight(self) -> bool:
+        named, cors = self._opening.named, self._proxy.cors
+        origin = named.get(b"origin", [b""])[0]
+        if b"access-control-request-method" not in named or not cors.allows(origin):
+            return False
+        lines = cors.preflight_lines(origin, named.get(b"access-control-request-headers", [b""])[0])
         self._held = [b"\r\n".join([b"HTTP/1.1 204 No Content", *lines, b"", b""])]
         self._ended = True
         self._hand_on(cut=False)
-
-
-_NO_ROUTE = Refusal(
-    404,
-    "no_route",
-    "no such provider or route. Base URLs: /api/proxy (Anthropic), /api/proxy/openai/v1, /api/proxy/gemini/v1,"
-    " /api/proxy/mistral/v1, /api/proxy/grok/v1.",
-)
+        return True

@@ -11,11 +11,13 @@ differently. A head is accepted as the grammar describes it or refused; nothing 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) ([^\x00-\x20\x7f]++) HTTP/1\.([01])")
+_METHOD = re.compile(_TOKEN + rb"{1,32}+")
+_VERSIONS = {b"HTTP/1.1": False, b"HTTP/1.0": True}
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: (" + _TEXT + rb"*+))?")
 _NAME = re.compile(_TOKEN + rb"{1,256}+")
 _TRAILER = re.compile(_TOKEN + rb"++:" + _TEXT + rb"*+\r\n")
@@ -61,12 +63,10 @@ def _lines(head: bytes, max_headers: int) -> list[bytes]:
 def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
     """Read a request's head, given without its closing empty line; raises BadMessage, or TooManyHeaders."""
     lines = _lines(head, max_headers)
-    line = _REQUEST_LINE.fullmatch(lines[0])
-    if line is None:
+    parts = lines.pop(0).split(b" ")
+    if len(parts) != 3 or not parts[1] or b"\t" in parts[1] or not _METHOD.fullmatch(parts[0]) or parts[2] not in _VERSIONS:
         raise BadMessage("the request line is malformed")
-    method, target, minor = line.groups()
-    del lines[0]
-    return RequestHead(method, target, minor == b"0", lines)
+    return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], lines)
 
 
 def parse_response(head: bytes, max_headers: int = 1000) -> ResponseHead:
@@ -203,7 +203,7 @@ class Chunked:
 BodyReader = Length | Chunked | UntilClose
 
 
-def declared_body(lengths: list[bytes], encodings: list[bytes], http10: bool) -> Length | Chunked | None:
+def declared_body(lengths: Sequence[bytes], encodings: Sequence[bytes], http10: bool) -> Length | Chunked | None:
     """The body a head declares by Content-Length and Transfer-Encoding; None where it declares none. Raises BadMessage.
 
     Both at once, a repeated length, any coding but `chunked` and chunked in HTTP/1.0 are refused: two readers could differ on them.
