@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, StaticPool, create_engine, event
 
 from metrion.config import Settings
 from metrion.errors import StorageError
@@ -45,6 +45,7 @@ class Database:
             "sqlite://", creator=lambda: _connect_writer(path), poolclass=StaticPool, hide_parameters=True
         )
         event.listen(self._engine, "begin", _begin_immediate)
+        event.listen(self._engine, "handle_error", lambda context: _raise(path, context))
         self.connection: Connection = self._engine.connect()
 
     @contextmanager
@@ -80,8 +81,8 @@ def open_writer(settings: Settings) -> Database:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         return Database(path)
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"the database {path} cannot be opened for writing: {error}") from None
+    except OSError as error:
+        raise StorageError(f"the database {path} cannot be opened for writing: {error.strerror}") from None
 
 
 def open_reader(settings: Settings) -> Engine:
@@ -91,6 +92,7 @@ def open_reader(settings: Settings) -> Engine:
         raise StorageError(f"there is no database {path}; run `metrion migrate`")
     engine = create_engine("sqlite://", creator=lambda: _connect_reader(path), hide_parameters=True)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", lambda context: _raise(path, context))
     return engine
 
 
@@ -142,6 +144,11 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only=ON")
     connection.execute("PRAGMA trusted_schema=OFF")
     return connection
+
+
+def _raise(path: Path, context: ExceptionContext) -> None:
+    """What the driver says, without the statement and its values."""
+    raise StorageError(f"the database {path} fails: {context.original_exception}")
 
 
 def _begin_immediate(connection: Connection) -> None:
