@@ -59,7 +59,11 @@ class PriceBook:
         if not usage.parts:
             return [("", self._sheet(provider, model, usage, at_ms, batch), usage)]
         return [
-            (f"{part.model} ", self._sheet(provider, part.model or model, part.usage, at_ms, batch), part.usage)
+            (
+                part.model and f"{part.model} ",
+                self._sheet(provider, part.model or model, part.usage, at_ms, batch),
+                part.usage,
+            )
             for part in usage.parts
         ]
 

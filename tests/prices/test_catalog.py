@@ -243,6 +243,8 @@ def test_parts_are_priced_each_by_its_own_model(book: PriceBook) -> None:
     )
 
     assert usd(book, "anthropic", "claude-haiku-4-5", whole) == pytest.approx(apart)
+    names = [line.name for line in book.lines("anthropic", "claude-haiku-4-5", whole, NOW)]
+    assert names == ["input", "output", "claude-opus-4-6 input", "claude-opus-4-6 output"]
     whole.parts.append(Part("claude-of-tomorrow", own))
     assert usd(book, "anthropic", "claude-haiku-4-5", whole) is None
 
