@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 LAST_CHUNK = b"0\r\n\r\n"
 CONNECTS_PER_STEP = 20  # so that clients do not all arrive in one burst of SYNs
 STEP_SECONDS = 0.005
-GRACE_SECONDS = 30  # for streams under way to end once no new ones are started
+GRACE_SECONDS = 90  # for streams under way to end once no new ones are started
 
 
 def _chunk(**fields: object) -> bytes:
