@@ -14,6 +14,10 @@ _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")  # how a blank line ends, and with it an e
 _LONGEST_END = 3
 _FIRST_EVENTS = 3  # events searched for the model's name before it is left at that
 _ERROR = b'"error"'
+_FIELDS = (
+    b"data:",
+    b"event:",
+)  # what an event begins with; a comment, sent to keep the line open, is not the last event
 
 
 class SseReader:
@@ -33,13 +37,12 @@ class SseReader:
     def feed(self, data: bytes) -> None:
         if self._carry or not data.endswith(_ENDS):
             self._collect(data)
-        elif self._unseen or self._mark(data) or data.find(_ERROR) >= 0:
-            self._read(data)
         else:
-            self._last = data
+            self._sift(data)
 
     def finish(self) -> None:
-        self._read(self._last + bytes(self._carry))
+        self._read(self._last)
+        self._read(bytes(self._carry))
         if self._last:
             self._take(data_of(self._last))
 
@@ -55,12 +58,16 @@ class SseReader:
         if end:
             events = bytes(carry[:end])
             del carry[:end]
-            if self._unseen or self._mark(events) or events.find(_ERROR) >= 0:
-                self._read(events)
-            else:
-                self._last = events
+            self._sift(events)
         trim(carry)
         self._searched = len(carry)
+
+    def _sift(self, events: bytes) -> None:
+        """Set whole events aside that hold nothing, which is nearly all of them, at the price of two searches."""
+        if self._unseen or self._mark(events) or events.find(_ERROR) >= 0 or not events.startswith(_FIELDS):
+            self._read(events)
+        else:
+            self._last = events
 
     def _read(self, events: bytes) -> None:
         for event in _with_line_feeds(events).split(b"\n\n"):
