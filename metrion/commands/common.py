@@ -13,12 +13,14 @@ import typer
 
 from metrion.errors import InputError
 from metrion.kit.clock import now_ms
+from metrion.kit.money import usd_from_nano
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where Metrion keeps its data.", show_default=False)]
 AccountEmail = Annotated[str, typer.Option("--account", help="The account's e-mail address.", metavar="EMAIL")]
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_CENT = 10_000_000  # nano-dollars
 _CELL = 40  # characters of a table's cell
 
 
@@ -63,13 +65,12 @@ def _cell(text: str) -> str:
 
 
 def money(nano: int) -> str:
-    """Nano-dollars for people: $12.34, $0.0012, $0.00000035."""
-    dollars, part = divmod(nano, 1_000_000_000)
-    if nano == 0 or nano >= 10_000_000:  # a cent and more
-        cents = (part + 5_000_000) // 10_000_000
-        return f"${dollars + cents // 100:,}.{cents % 100:02d}"
-    digits = 11 - len(str(part))  # two that count
-    return f"${round(part / 1e9, digits):.{digits}f}"
+    """Nano-dollars for people: whole cents, and below a cent the first two digits: $12.34, $0.0012, $0.00000035."""
+    cents = (nano + _CENT // 2) // _CENT
+    if nano == 0 or nano >= _CENT:
+        return f"${cents // 100:,}.{cents % 100:02d}"
+    unit = 10 ** max(len(str(nano)) - 2, 0)
+    return f"${usd_from_nano((nano + unit // 2) // unit * unit)}"
 
 
 def count(number: Any) -> str:

@@ -22,7 +22,7 @@ from metrion.commands.common import (
 )
 from metrion.config import load_settings
 from metrion.datadir import open_for_reading
-from metrion.storage.reports import call_fields, recent_calls, stream_calls
+from metrion.storage.reports import CALL_FIELDS, call_fields, recent_calls, stream_calls
 
 app = new_app()
 _LATEST = 50
@@ -71,11 +71,8 @@ def _print_jsonl(calls: Iterator[dict[str, Any]]) -> None:
 
 def _print_csv(calls: Iterator[dict[str, Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    head = False
+    writer.writerow(CALL_FIELDS)
     for call in calls:
-        if not head:
-            writer.writerow(call)
-            head = True
         call["tool_calls"] = orjson.dumps(call["tool_calls"]).decode() if call["tool_calls"] else ""
         writer.writerow([_csv_cell(value) for value in call.values()])
 

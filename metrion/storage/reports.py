@@ -15,6 +15,42 @@ from metrion.kit.money import usd_from_nano
 from metrion.storage.database import Connection
 from metrion.storage.tables import calls, model_days, model_hours, requester_days, requester_hours
 
+CALL_FIELDS = (  # spec §3, in its order
+    "request_id",
+    "started_at",
+    "provider",
+    "endpoint",
+    "model",
+    "requested_model",
+    "requester",
+    "mode",
+    "stream",
+    "status",
+    "outcome",
+    "error_message",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "image_tokens",
+    "tool_calls",
+    "total_tokens",
+    "service_tier",
+    "usage_raw",
+    "cost_usd",
+    "cost_source",
+    "price_ref",
+    "latency_ms",
+    "ttft_ms",
+    "provider_ms",
+    "request_bytes",
+    "response_bytes",
+    "upstream_request_id",
+)
 DIMENSIONS = ("day", "model", "provider", "requester")
 
 _STEP = 500  # rows held in memory while an account's calls stream by

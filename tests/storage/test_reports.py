@@ -12,48 +12,11 @@ from hypothesis import strategies as st
 
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.storage.database import Database
-from metrion.storage.reports import DIMENSIONS, Sums, call_fields, recent_calls, stream_calls, usage
+from metrion.storage.reports import CALL_FIELDS, DIMENSIONS, Sums, call_fields, recent_calls, stream_calls, usage
 from tests.storage.samples import call_row, new_database, write_rows
 
 NOON = 1_793_534_400_000  # 2026-11-01T12:00:00Z
 MIDNIGHT = NOON - 12 * HOUR_MS
-
-SPEC_COLUMNS = [
-    "request_id",
-    "started_at",
-    "provider",
-    "endpoint",
-    "model",
-    "requested_model",
-    "requester",
-    "mode",
-    "stream",
-    "status",
-    "outcome",
-    "error_message",
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "image_tokens",
-    "tool_calls",
-    "total_tokens",
-    "service_tier",
-    "usage_raw",
-    "cost_usd",
-    "cost_source",
-    "price_ref",
-    "latency_ms",
-    "ttft_ms",
-    "provider_ms",
-    "request_bytes",
-    "response_bytes",
-    "upstream_request_id",
-]
 
 
 @pytest.fixture
@@ -103,7 +66,7 @@ def test_a_call_has_the_names_of_the_spec(database: Database) -> None:
     write_rows(database, [row])
     fields = call_fields(recent_calls(database.connection, 1, None, None, 1)[0])
     database.connection.rollback()
-    assert list(fields) == SPEC_COLUMNS
+    assert tuple(fields) == CALL_FIELDS
     assert fields["started_at"] == "2026-11-01T12:00:00.125Z"
     assert (fields["total_tokens"], fields["stream"], fields["cost_usd"]) == (15, True, "0.0000375")
     assert (fields["latency_ms"], fields["ttft_ms"]) == (1234.567, 0)
