@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import uvicorn
 import uvloop
 
 from metrion.accounts.operations import TOKEN_PURPOSE, create_account, set_provider_key
@@ -23,7 +18,8 @@ from metrion.accounts.vault import open_vault
 from metrion.app import serve
 from metrion.config import Settings
 from metrion.datadir import open_for_writing
-from metrion.sandbox.app import PROVIDERS, create_app
+from metrion.sandbox.app import PROVIDERS
+from metrion.sandbox.server import serve_sandboxes
 from metrion.sandbox.traffic import send_traffic
 from metrion.storage import accounts as stored
 
@@ -36,7 +32,8 @@ SEED = 2026
 
 def run(settings: Settings) -> None:
     """Serve with sandbox providers and sample traffic until a signal; raises MetrionError as `serve` does."""
-    with _sandboxes() as upstreams:
+    with serve_sandboxes(error_rate=ERROR_RATE) as origins:
+        upstreams = {f"upstream_{provider}": origin for provider, origin in origins.items()}
         # Sample traffic is more than one key may send in a minute.
         settings = msgspec.structs.replace(settings, rate_limit_per_minute=0, **upstreams)
         uvloop.run(_run(settings, _prepare_account(settings)))
@@ -73,29 +70,6 @@ def _prepare_account(settings: Settings) -> str:
                 key = {"email": EMAIL, "provider": provider, "key": f"sandbox-key-of-{provider}"}
                 set_provider_key(connection, vault, key)
             return token
-
-
-@contextmanager
-def _sandboxes() -> Iterator[dict[str, str]]:
-    """Five providers on loopback ports, in a thread of their own; their origins as settings."""
-    listeners = {provider: socket.create_server(("127.0.0.1", 0)) for provider in PROVIDERS}
-    servers = [
-        uvicorn.Server(uvicorn.Config(create_app(p, error_rate=ERROR_RATE), log_config=None, access_log=False))
-        for p in PROVIDERS
-    ]
-
-    async def serve_all() -> None:
-        # In a thread that is not the main one, uvicorn leaves the signals alone.
-        await asyncio.gather(*(s.serve([listener]) for s, listener in zip(servers, listeners.values(), strict=True)))
-
-    thread = threading.Thread(target=lambda: uvloop.run(serve_all()), name="sandbox", daemon=True)
-    thread.start()
-    try:
-        yield {f"upstream_{p}": f"http://127.0.0.1:{one.getsockname()[1]}" for p, one in listeners.items()}
-    finally:
-        for server in servers:
-            server.should_exit = True
-        thread.join(5)
 
 
 def _address(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from metrion.sandbox.draft import Asked, Draft, Reply, count_tokens, token_hex, vector, write_draft
-from metrion.sandbox.models import GROK_TICKS, LISTED, answered_as, thinks
+from metrion.sandbox.models import GROK_LONG, GROK_TICKS, LISTED, answered_as, thinks
 from metrion.sandbox.sse import DONE, data_event
 
 TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}  # anything else is served as "default"
@@ -182,9 +182,9 @@ def _grok_usage(asked: Asked, draft: Draft) -> dict[str, Any]:
 
 
 def grok_cost(model: str, draft: Draft) -> dict[str, int]:
-    """`cost_in_usd_ticks`, or nothing for a model whose price the sandbox does not know."""
+    """`cost_in_usd_ticks`, or nothing where the sandbox does not know the price."""
     ticks = GROK_TICKS.get(model)
-    if ticks is None:
+    if ticks is None or draft.input_tokens >= GROK_LONG:
         return {}
     fresh = draft.input_tokens - draft.cached_tokens
     cost = fresh * ticks.fresh + draft.cached_tokens * ticks.cached + draft.output_tokens * ticks.output

@@ -28,6 +28,7 @@ DATED: dict[str, str] = {
     "gpt-5-nano": "gpt-5-nano-2025-08-07",
     "gpt-5.2": "gpt-5.2-2025-12-11",
     "gpt-5.4": "gpt-5.4-2026-03-05",
+    "gpt-5.4-mini": "gpt-5.4-mini-2026-03-17",
     "gpt-5.5": "gpt-5.5-2026-04-23",
     "o4-mini": "o4-mini-2025-04-16",
 }
@@ -41,17 +42,11 @@ THINKERS: dict[str, tuple[str, ...]] = {
 }
 
 LISTED: dict[str, tuple[str, ...]] = {
-    "anthropic": ("claude-opus-4-5-20251101", "claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001"),
-    "openai": ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "text-embedding-3-small"),
-    "gemini": ("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-embedding-001"),
-    "mistral": (
-        "mistral-large-2512",
-        "mistral-medium-latest",
-        "mistral-small-latest",
-        "codestral-2508",
-        "mistral-embed",
-    ),
-    "grok": ("grok-4.6", "grok-4-0709", "grok-4-fast-reasoning", "grok-code-fast-1", "grok-3-mini"),
+    "anthropic": ("claude-opus-4-8", "claude-sonnet-5-5", "claude-sonnet-4-6", "claude-haiku-4-5-20251001"),
+    "openai": ("gpt-6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-4.1", "gpt-4o-mini", "text-embedding-3-small"),
+    "gemini": ("gemini-3.1-pro-preview", "gemini-3.5-flash", "gemini-2.5-flash", "gemini-embedding-001"),
+    "mistral": ("mistral-large-4", "mistral-medium-latest", "mistral-small-latest", "codestral-2508", "mistral-embed"),
+    "grok": ("grok-4.7", "grok-4.6", "grok-4-fast-reasoning", "grok-code-fast-1", "grok-3-mini"),
 }
 
 
@@ -63,14 +58,16 @@ class Ticks(NamedTuple):
     output: int
 
 
-# xAI reports what a call cost: https://docs.x.ai/docs/models, prices as in genai-prices 0.2.3. Others go without.
+# xAI reports what a call cost. Prices: https://docs.x.ai/docs/models, as in genai-prices 0.2.3; other models go without.
 GROK_TICKS: dict[str, Ticks] = {
     "grok-3-mini": Ticks(3_000, 750, 5_000),
-    "grok-4-0709": Ticks(30_000, 7_500, 150_000),
     "grok-4-fast-reasoning": Ticks(2_000, 500, 5_000),
     "grok-4-fast-non-reasoning": Ticks(2_000, 500, 5_000),
+    "grok-4.6": Ticks(20_000, 5_000, 60_000),
+    "grok-4.7": Ticks(20_000, 5_000, 60_000),
     "grok-code-fast-1": Ticks(2_000, 200, 15_000),
 }
+GROK_LONG = 128_000  # input tokens: from about here on some models cost more, which the table does not know
 
 
 def is_known(provider: str, model: str) -> bool:

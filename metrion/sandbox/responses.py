@@ -75,7 +75,8 @@ def _opening(asked: Asked) -> dict[str, Any]:
 def _items(asked: Asked, draft: Draft) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if draft.reasoning_tokens:
-        items.append({"id": "rs_" + token_hex(asked.rng, 48), "type": "reasoning", "summary": []})
+        status = {"status": "completed"} if asked.provider == "grok" else {}  # OpenAI leaves it out
+        items.append({"id": "rs_" + token_hex(asked.rng, 48), "type": "reasoning", "summary": []} | status)
     if _searches(asked):
         action = {"type": "search", "query": "order terms", "queries": ["order terms"]}
         items.append(

@@ -49,11 +49,14 @@ def _talk(rng: Random) -> list[dict[str, str]]:
 
 
 def _openai_chat(rng: Random) -> Sample:
-    return _chat(rng, "openai", ("gpt-4o-mini", "gpt-4.1", "gpt-5-mini", "gpt-5"))
+    return _chat(rng, "openai", ("gpt-4o-mini", "gpt-4.1", "gpt-5-mini", "gpt-5.4"))
 
 
 def _openai_responses(rng: Random) -> Sample:
-    body: dict[str, Any] = {"model": rng.choice(("gpt-5", "gpt-5-nano", "gpt-4o")), "input": rng.choice(QUESTIONS)}
+    body: dict[str, Any] = {
+        "model": rng.choice(("gpt-5.5", "gpt-5.4-mini", "gpt-6-luna")),
+        "input": rng.choice(QUESTIONS),
+    }
     body |= {"stream": rng.random() < 0.6}
     body |= {"tools": [{"type": "web_search"}]} if rng.random() < 0.2 else {}
     body |= {"service_tier": "flex"} if rng.random() < 0.1 else {}
@@ -66,7 +69,7 @@ def _openai_embeddings(rng: Random) -> Sample:
 
 
 def _anthropic(rng: Random) -> Sample:
-    model = rng.choice(("claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5", "claude-opus-4-5"))
+    model = rng.choice(("claude-haiku-4-5", "claude-sonnet-4-6", "claude-sonnet-5-5", "claude-opus-4-8"))
     talk = [{"role": "user", "content": rng.choice(QUESTIONS)}]
     body: dict[str, Any] = {"model": model, "max_tokens": 2048, "messages": talk, "stream": rng.random() < 0.7}
     if rng.random() < 0.6:
@@ -78,7 +81,7 @@ def _anthropic(rng: Random) -> Sample:
 
 
 def _gemini(rng: Random) -> Sample:
-    model = rng.choice(("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"))
+    model = rng.choice(("gemini-2.5-flash", "gemini-3.5-flash", "gemini-3.1-pro-preview"))
     verb = rng.choice(("generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"))
     body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": rng.choice(QUESTIONS)}]}]}
     if rng.random() < 0.4:
@@ -87,15 +90,15 @@ def _gemini(rng: Random) -> Sample:
 
 
 def _gemini_compatible(rng: Random) -> Sample:
-    return _chat(rng, "gemini", ("gemini-2.5-flash", "gemini-2.5-pro"))
+    return _chat(rng, "gemini", ("gemini-2.5-flash", "gemini-3.5-flash-lite"))
 
 
 def _mistral(rng: Random) -> Sample:
-    return _chat(rng, "mistral", ("mistral-small-latest", "mistral-medium-latest", "codestral-2508"))
+    return _chat(rng, "mistral", ("mistral-small-latest", "mistral-large-4", "codestral-2508"))
 
 
 def _grok(rng: Random) -> Sample:
-    return _chat(rng, "grok", ("grok-4-fast-reasoning", "grok-4-0709", "grok-code-fast-1"))
+    return _chat(rng, "grok", ("grok-4-fast-reasoning", "grok-4.7", "grok-code-fast-1"))
 
 
 def _mistake(rng: Random) -> Sample:
@@ -130,19 +133,22 @@ async def send_traffic(base_url: str, token: str, *, seconds: float, rate: float
     """
     rng = Random(seed)  # noqa: S311 (sample data)
     loop = asyncio.get_running_loop()
-    end, places = loop.time() + seconds, asyncio.Semaphore(MOST_AT_ONCE)
+    places = asyncio.Semaphore(MOST_AT_ONCE)
     failed: list[str] = []
     limits = httpx2.Limits(max_connections=MOST_AT_ONCE)
+    at = loop.time()
+    end = at + seconds
     async with (
         httpx2.AsyncClient(base_url=base_url, timeout=60, limits=limits, trust_env=False) as client,
         asyncio.TaskGroup() as group,
     ):
-        while loop.time() < end:
+        while at < end and loop.time() < end:
             sample, requester = draw_sample(rng), rng.choice(REQUESTERS)
             await places.acquire()
             task = group.create_task(_send(client, token, sample, requester, failed))
             task.add_done_callback(lambda _: places.release())
-            await asyncio.sleep(min(rng.expovariate(rate), max(0.0, end - loop.time())))
+            at += rng.expovariate(rate)
+            await asyncio.sleep(min(at, end) - loop.time())
     if failed:
         structlog.get_logger(__name__).warning(
             "sample traffic met transport errors", count=len(failed), last=failed[-1]

@@ -120,8 +120,8 @@ class FakeProvider:
         try:
             while await self._serve(reader, writer, number, served):
                 served += 1
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the server closes: asyncio's own callback cannot bear a cancelled task
         finally:
             self.open -= 1
             self._tasks.discard(task)

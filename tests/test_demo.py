@@ -1,0 +1,73 @@
+"""`metrion demo`: one command, no key, and calls appear."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from metrion.demo import EMAIL
+from tests.support import Metrion, exchange
+
+CHAT = b'{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
+
+
+class Demo:
+    """A running `metrion demo`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.metrion = Metrion(data_dir, {})
+        port = str(self.metrion.port)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "metrion", "demo", "--port", port, "--data-dir", str(data_dir)],
+            env=self.metrion.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.said = self._read_welcome()
+
+    def _read_welcome(self) -> str:
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        return "".join(lines)
+
+    @property
+    def token(self) -> str:
+        found = re.search(r"sk-metrion-[0-9a-f]{32}", self.said)
+        assert found is not None, self.said
+        return found[0]
+
+    def stop(self) -> float:
+        """How long it took to stop, in seconds."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=40)
+        return time.monotonic() - began
+
+
+def test_the_demo_shows_calls_and_keeps_its_account(tmp_path: Path) -> None:
+    first = Demo(tmp_path / "demo")
+    try:
+        assert f"curl http://127.0.0.1:{first.metrion.port}/api/proxy/openai/v1/chat/completions" in first.said
+        headers = [("Authorization", f"Bearer {first.token}"), ("X-Metrion-User", "me")]
+        answer = exchange(first.metrion.port, "POST", "/api/proxy/openai/v1/chat/completions", headers, CHAT)
+        assert answer.json()["model"] == "gpt-4o-mini-2024-07-18" or answer.status >= 400  # it errs now and then
+        assert len(first.metrion.rows(1, requester="me", email=EMAIL)) == 1
+        rows = first.metrion.rows(8, email=EMAIL)
+        assert {row["mode"] for row in rows} == {"stored"}
+        assert len({row["provider"] for row in rows}) > 1
+    finally:
+        assert first.stop() < 20
+    assert first.process.returncode == 0
+    second = Demo(tmp_path / "demo")
+    try:
+        assert second.token == first.token
+    finally:
+        second.stop()
