@@ -18,6 +18,7 @@ _NOTHING_USED = Cost(0, "computed", None)
 _EMPTY = Usage()
 _INT64 = (1 << 63) - 1
 # Outcomes after which what was counted is all there is; a call that was cut may have cost more than its answer had said by then.
+_FREE = {Outcome.REJECTED.value, Outcome.PROVIDER_ERROR.value}
 _WHOLE = {Outcome.OK.value, Outcome.PROVIDER_ERROR.value, Outcome.CACHED.value}
 
 
@@ -74,9 +75,9 @@ def price(book: PriceBook, call: Call) -> Row:
 
 def _cost(book: PriceBook, call: Call, usage: Usage | None) -> Cost:
     if usage is None:
-        # A provider that refused a call, or an endpoint that is not billed, cost nothing; what else sent no usage is not known.
-        free = call.outcome in (Outcome.REJECTED.value, Outcome.PROVIDER_ERROR.value)
-        return _NOTHING_USED if free or (call.outcome == Outcome.OK.value and call.format in ("count_only", "")) else _UNKNOWN
+        # A call that was refused, here or by its provider, and an endpoint that only counts, cost nothing; the rest is not known.
+        free = call.outcome in _FREE or (call.outcome == Outcome.OK.value and call.format == "count_only")
+        return _NOTHING_USED if free else _UNKNOWN
     reading = call.reading
     if call.outcome not in _WHOLE and not (reading and reading.done):
         return _UNKNOWN
