@@ -58,7 +58,7 @@ class Ticks(NamedTuple):
     output: int
 
 
-# xAI reports what a call cost. Prices: https://docs.x.ai/docs/models, as in genai-prices 0.2.3; other models go without.
+# xAI reports what a call cost. Prices: https://docs.x.ai/docs/models, as in genai-prices 0.2.3; others go without.
 GROK_TICKS: dict[str, Ticks] = {
     "grok-3-mini": Ticks(3_000, 750, 5_000),
     "grok-4-fast-reasoning": Ticks(2_000, 500, 5_000),

@@ -41,7 +41,7 @@ CALLS = [(backend, name) for backend in ("sandbox", "aimock") for name in NAMES 
 
 @dataclass(slots=True)
 class Run:
-    """What one process of `calls.mjs` reported, and the rows it left, by call."""
+    """What `calls.mjs` reported of one backend, and the rows it left, both by call."""
 
     reports: dict[str, dict[str, Any]]
     rows: dict[str, dict[str, Any]]
@@ -55,32 +55,38 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
             "sandbox": held.enter_context(serve_sandboxes(seed=1, pace=0)),
             "aimock": dict.fromkeys(PROVIDERS, held.enter_context(serve_aimock())),
         }
-        results = {}
+        servers = {}
         for backend, upstreams in origins.items():
-            metrion = Metrion(tmp_path_factory.mktemp(backend) / "data", upstreams)
-            metrion.token = metrion.create_account()
-            metrion.start()
-            held.callback(metrion.stop)
-            results[backend] = _run(program, metrion, backend)
-        yield results
+            servers[backend] = Metrion(tmp_path_factory.mktemp(backend) / "data", upstreams)
+            servers[backend].token = servers[backend].create_account()
+            servers[backend].start()
+            held.callback(servers[backend].stop)
+        reports = _call(program, servers)
+        yield {backend: Run(reports[backend], _rows(backend, metrion)) for backend, metrion in servers.items()}
 
 
-def _run(program: str, metrion: Metrion, backend: str) -> Run:
-    told = {"METRION_ORIGIN": metrion.origin, "METRION_TOKEN": metrion.token, "CALLS_PREFIX": backend}
+def _call(program: str, servers: dict[str, Metrion]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the SDKs said, by backend and call."""
+    targets = [{"backend": b, "origin": m.origin, "token": m.token} for b, m in servers.items()]
     done = subprocess.run(
-        [program, "calls.mjs"],
+        [program, "calls.mjs", json.dumps(targets)],
         cwd=NODE_DIR,
-        env=metrion.environment | told,
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    reports = {report["name"]: report for report in map(json.loads, done.stdout.splitlines())}
-    rows = metrion.rows(len(reports))
-    assert len({row["requester"] for row in rows}) == len(rows) == len(reports)
-    return Run(reports, {row["requester"].removeprefix(f"{backend} "): row for row in rows})
+    reports: dict[str, dict[str, dict[str, Any]]] = {backend: {} for backend in servers}
+    for report in map(json.loads, done.stdout.splitlines()):
+        reports[report["backend"]][report["name"]] = report
+    return reports
+
+
+def _rows(backend: str, metrion: Metrion) -> dict[str, dict[str, Any]]:
+    rows = metrion.rows(len(NAMES))
+    assert len({row["requester"] for row in rows}) == len(rows) == len(NAMES)
+    return {row["requester"].removeprefix(f"{backend} "): row for row in rows}
 
 
 @pytest.mark.parametrize(("backend", "name"), CALLS)

@@ -1,6 +1,6 @@
 // Calls Metrion through the real Node SDKs, plain and streaming, and prints one JSON line per call:
-// {"name", "requester", "text", "usage": {"input", "output", "cached"?, "reasoning"?}} or {"name", "requester", "error"}.
-// Environment: METRION_ORIGIN, METRION_TOKEN, CALLS_PREFIX (before each requester).
+// {"backend", "name", "text", "usage": {"input", "output", "cached"?, "reasoning"?}} or {"backend", "name", "error"}.
+// Argument: a JSON list of targets {"backend", "origin", "token"}; each gets every call, by requester "backend name".
 import Anthropic from "@anthropic-ai/sdk";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
@@ -11,13 +11,11 @@ import { GoogleGenAI } from "@google/genai";
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 
-const root = `${process.env.METRION_ORIGIN}/api/proxy`;
-const key = process.env.METRION_TOKEN;
-const prefix = process.env.CALLS_PREFIX;
 const talk = [{ role: "user", content: "hello" }];
 
-function openai(base, requester) {
-  return new OpenAI({ apiKey: key, baseURL: `${root}${base}`, maxRetries: 0, defaultHeaders: { "x-metrion-user": requester } });
+function openai(target, base, requester) {
+  const defaultHeaders = { "x-metrion-user": requester };
+  return new OpenAI({ apiKey: target.token, baseURL: `${target.root}${base}`, maxRetries: 0, defaultHeaders });
 }
 
 function chatUsage(usage) {
@@ -31,12 +29,12 @@ function chatUsage(usage) {
 
 function chat(base, model) {
   return {
-    async plain(requester) {
-      const answer = await openai(base, requester).chat.completions.create({ model, messages: talk });
+    async plain(target, requester) {
+      const answer = await openai(target, base, requester).chat.completions.create({ model, messages: talk });
       return { text: answer.choices[0].message.content, usage: chatUsage(answer.usage) };
     },
-    async stream(requester) {
-      const stream = await openai(base, requester).chat.completions.create({
+    async stream(target, requester) {
+      const stream = await openai(target, base, requester).chat.completions.create({
         model,
         messages: talk,
         stream: true,
@@ -63,12 +61,12 @@ function responsesUsage(usage) {
 }
 
 const responses = {
-  async plain(requester) {
-    const answer = await openai("/openai/v1", requester).responses.create({ model: "gpt-5", input: "hello" });
+  async plain(target, requester) {
+    const answer = await openai(target, "/openai/v1", requester).responses.create({ model: "gpt-5", input: "hello" });
     return { text: answer.output_text, usage: responsesUsage(answer.usage) };
   },
-  async stream(requester) {
-    const stream = await openai("/openai/v1", requester).responses.create({ model: "gpt-5", input: "hello", stream: true });
+  async stream(target, requester) {
+    const stream = await openai(target, "/openai/v1", requester).responses.create({ model: "gpt-5", input: "hello", stream: true });
     let text = "";
     let usage;
     for await (const event of stream) {
@@ -84,18 +82,19 @@ function anthropicUsage(usage) {
   return { input: usage.input_tokens + cached + (usage.cache_creation_input_tokens ?? 0), output: usage.output_tokens, cached };
 }
 
-function anthropic(requester) {
-  return new Anthropic({ apiKey: key, baseURL: root, maxRetries: 0, defaultHeaders: { "x-metrion-user": requester } });
+function anthropic(target, requester) {
+  const defaultHeaders = { "x-metrion-user": requester };
+  return new Anthropic({ apiKey: target.token, baseURL: target.root, maxRetries: 0, defaultHeaders });
 }
 
 const messages = {
-  async plain(requester) {
-    const answer = await anthropic(requester).messages.create({ model: "claude-haiku-4-5", max_tokens: 1000, messages: talk });
+  async plain(target, requester) {
+    const answer = await anthropic(target, requester).messages.create({ model: "claude-haiku-4-5", max_tokens: 1000, messages: talk });
     return { text: answer.content[0].text, usage: anthropicUsage(answer.usage) };
   },
-  async stream(requester) {
+  async stream(target, requester) {
     const ask = { model: "claude-haiku-4-5", max_tokens: 1000, messages: talk };
-    const answer = await anthropic(requester).messages.stream(ask).finalMessage();
+    const answer = await anthropic(target, requester).messages.stream(ask).finalMessage();
     return { text: answer.content[0].text, usage: anthropicUsage(answer.usage) };
   },
 };
@@ -110,18 +109,19 @@ function geminiUsage(usage) {
   };
 }
 
-function google(requester) {
-  const httpOptions = { baseUrl: `${root}/gemini`, apiVersion: "v1beta", headers: { "x-metrion-user": requester } };
-  return new GoogleGenAI({ apiKey: key, httpOptions });
+function google(target, requester) {
+  const headers = { "x-metrion-user": requester };
+  const httpOptions = { baseUrl: `${target.root}/gemini`, apiVersion: "v1beta", headers };
+  return new GoogleGenAI({ apiKey: target.token, httpOptions });
 }
 
 const gemini = {
-  async plain(requester) {
-    const answer = await google(requester).models.generateContent({ model: "gemini-2.5-flash", contents: "hello" });
+  async plain(target, requester) {
+    const answer = await google(target, requester).models.generateContent({ model: "gemini-2.5-flash", contents: "hello" });
     return { text: answer.text, usage: geminiUsage(answer.usageMetadata) };
   },
-  async stream(requester) {
-    const stream = await google(requester).models.generateContentStream({ model: "gemini-2.5-flash", contents: "hello" });
+  async stream(target, requester) {
+    const stream = await google(target, requester).models.generateContentStream({ model: "gemini-2.5-flash", contents: "hello" });
     let text = "";
     let usage;
     for await (const chunk of stream) {
@@ -133,15 +133,20 @@ const gemini = {
 };
 
 // The AI SDK tells input and output; its own breakdown is not asked for here.
-function vercel(model) {
-  const headers = (requester) => ({ "x-metrion-user": requester });
+function vercel(path, choose) {
+  const ask = (target, requester) => ({
+    model: choose({ apiKey: target.token, baseURL: `${target.root}${path}` }),
+    prompt: "hello",
+    maxRetries: 0,
+    headers: { "x-metrion-user": requester },
+  });
   return {
-    async plain(requester) {
-      const answer = await generateText({ model, prompt: "hello", maxRetries: 0, headers: headers(requester) });
+    async plain(target, requester) {
+      const answer = await generateText(ask(target, requester));
       return { text: answer.text, usage: { input: answer.usage.inputTokens, output: answer.usage.outputTokens } };
     },
-    async stream(requester) {
-      const result = streamText({ model, prompt: "hello", maxRetries: 0, headers: headers(requester) });
+    async stream(target, requester) {
+      const result = streamText(ask(target, requester));
       let text = "";
       for await (const part of result.textStream) text += part;
       const usage = await result.usage;
@@ -150,7 +155,6 @@ function vercel(model) {
   };
 }
 
-const settings = (path) => ({ apiKey: key, baseURL: `${root}${path}` });
 const SDKS = {
   "openai chat": chat("/openai/v1", "gpt-4o-mini"),
   "openai responses": responses,
@@ -159,25 +163,27 @@ const SDKS = {
   "openai for grok": chat("/grok/v1", "grok-4-fast-reasoning"),
   "@anthropic-ai/sdk": messages,
   "@google/genai": gemini,
-  "ai openai": vercel(createOpenAI(settings("/openai/v1"))("gpt-5")),
-  "ai openai chat": vercel(createOpenAI(settings("/openai/v1")).chat("gpt-4o-mini")),
-  "ai anthropic": vercel(createAnthropic(settings("/v1"))("claude-haiku-4-5")),
-  "ai google": vercel(createGoogleGenerativeAI(settings("/gemini/v1beta"))("gemini-2.5-flash")),
-  "ai mistral": vercel(createMistral(settings("/mistral/v1"))("mistral-small-latest")),
-  "ai xai": vercel(createXai(settings("/grok/v1"))("grok-4-fast-reasoning")),
+  "ai openai": vercel("/openai/v1", (settings) => createOpenAI(settings)("gpt-5")),
+  "ai openai chat": vercel("/openai/v1", (settings) => createOpenAI(settings).chat("gpt-4o-mini")),
+  "ai anthropic": vercel("/v1", (settings) => createAnthropic(settings)("claude-haiku-4-5")),
+  "ai google": vercel("/gemini/v1beta", (settings) => createGoogleGenerativeAI(settings)("gemini-2.5-flash")),
+  "ai mistral": vercel("/mistral/v1", (settings) => createMistral(settings)("mistral-small-latest")),
+  "ai xai": vercel("/grok/v1", (settings) => createXai(settings)("grok-4-fast-reasoning")),
 };
 
-async function report(name, call) {
-  const requester = `${prefix} ${name}`;
+async function report(target, name, call) {
   try {
-    return { name, requester, ...(await call(requester)) };
+    return { backend: target.backend, name, ...(await call(target, `${target.backend} ${name}`)) };
   } catch (error) {
-    return { name, requester, error: String(error?.stack ?? error).slice(0, 2000) };
+    return { backend: target.backend, name, error: String(error?.stack ?? error).slice(0, 2000) };
   }
 }
 
-const calls = Object.entries(SDKS).flatMap(([sdk, ways]) => [
-  report(`${sdk} plain`, ways.plain),
-  report(`${sdk} stream`, ways.stream),
-]);
+const calls = JSON.parse(process.argv[2]).flatMap(({ backend, origin, token }) => {
+  const target = { backend, token, root: `${origin}/api/proxy` };
+  return Object.entries(SDKS).flatMap(([sdk, ways]) => [
+    report(target, `${sdk} plain`, ways.plain),
+    report(target, `${sdk} stream`, ways.stream),
+  ]);
+});
 for (const line of await Promise.all(calls)) console.log(JSON.stringify(line));
