@@ -118,7 +118,9 @@ def _config(settings: Settings, proxy: Proxy, listener: socket.socket) -> uvicor
     name = f"[{host}]" if ":" in host else host
     app = create_app(lambda: proxy.ready, status_page(settings.public_url or f"http://{name}:{port}"), STYLE_HASH)
 
-    def connection(config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop) -> Front:
+    def connection(
+        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop
+    ) -> Front:
         return Front(proxy, server_state, lambda: PageProtocol(config, server_state, app_state, _loop))
 
     return uvicorn.Config(

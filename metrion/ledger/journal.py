@@ -96,7 +96,9 @@ class Journal:
                 raise OSError("short write")  # noqa: TRY301
         except OSError as problem:
             if not self._failing:
-                log.error("journal_failing", reason=str(problem), hint="free disk space; calls are refused until it works")
+                log.error(
+                    "journal_failing", reason=str(problem), hint="free disk space; calls are refused until it works"
+                )
             self._failing = True
             self._cut_back()
             return False

@@ -94,7 +94,15 @@ def _text(value: str) -> str:
 def _rare(usage: Usage) -> str | None:
     """The seldom columns as JSON, or None where there are none."""
     rare: dict[str, object] = {}
-    for name in ("audio_input_tokens", "audio_output_tokens", "tool_calls", "service_tier", "quantities", "facts", "problem"):
+    for name in (
+        "audio_input_tokens",
+        "audio_output_tokens",
+        "tool_calls",
+        "service_tier",
+        "quantities",
+        "facts",
+        "problem",
+    ):
         if value := getattr(usage, name):
             rare[name] = value
     if images := usage.image_input_tokens + usage.image_output_tokens:

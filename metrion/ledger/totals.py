@@ -16,7 +16,7 @@ _COST, _SOURCE, _LATENCY = _AT["cost_nano"], _AT["cost_source"], _AT["latency_us
 _INPUT, _REASONING = _AT["input_tokens"], _AT["reasoning_tokens"]  # six columns of tokens side by side
 _SOURCES = ("provider", "computed", "estimated", "unpriced", "unknown")
 
-assert COLUMNS[_INPUT : _REASONING + 1] == SUMS[1:7]  # noqa: S101  totals add the rows' columns in this order
+assert COLUMNS[_INPUT : _REASONING + 1] == SUMS[1:7]  # totals add the rows' columns in this order
 
 Sums = dict[tuple[Any, ...], list[int]]
 

@@ -34,7 +34,9 @@ _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 log = structlog.get_logger("metrion.ledger")
 
 
-def write_calls(database: Database, book: PriceBook, calls: Sequence[Call], refusals: Sequence[Call] = (), *, fresh: bool) -> int:
+def write_calls(
+    database: Database, book: PriceBook, calls: Sequence[Call], refusals: Sequence[Call] = (), *, fresh: bool
+) -> int:
     """Price `calls` and write rows and totals in one transaction; returns how many rows are new.
 
     `fresh`: no row of them can be there yet. `refusals` count in totals only.
@@ -140,13 +142,21 @@ class Writer:
                 break
             except Exception as problem:
                 wait = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-                log.error("rows_not_written", calls=len(calls), reason=str(problem), retry_in=wait, hint="they are safe in the journal")
+                log.error(
+                    "rows_not_written",
+                    calls=len(calls),
+                    reason=str(problem),
+                    retry_in=wait,
+                    hint="they are safe in the journal",
+                )
                 if self._stopping and tries >= len(_RETRY_SECONDS):
                     return  # the next start finds them in the journal
                 tries += 1
                 time.sleep(wait)
         self._backlog = 0
-        segments = Counter(segment for _, intent, completion in done for segment in (intent, completion) if segment >= 0)
+        segments = Counter(
+            segment for _, intent, completion in done for segment in (intent, completion) if segment >= 0
+        )
         self._loop.call_soon_threadsafe(self._journal.settle, segments)
 
     def _tidy(self) -> None:

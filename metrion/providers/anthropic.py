@@ -11,7 +11,9 @@ ANTHROPIC = Provider(
         family=Family.ANTHROPIC,
         credential=Credential.X_API_KEY,
         rules=(
-            rule("POST", r"/v1/messages", "messages", "anthropic_messages", required=("model", "messages", "max_tokens")),
+            rule(
+                "POST", r"/v1/messages", "messages", "anthropic_messages", required=("model", "messages", "max_tokens")
+            ),
             rule("POST", r"/v1/messages/count_tokens", "messages.count_tokens", "count_only", body=True),
             rule("GET", r"/v1/messages/batches/[^/]+/results", "messages.batches.results", "anthropic_batch_results"),
             rule("POST", r"/v1/messages/batches", "messages.batches"),

@@ -14,7 +14,13 @@ GEMINI = Provider(
         family=Family.OPENAI,
         credential=Credential.BEARER,
         rules=(
-            rule("POST", r"/v1beta/openai/chat/completions", "chat.completions", "openai_chat", required=("model", "messages")),
+            rule(
+                "POST",
+                r"/v1beta/openai/chat/completions",
+                "chat.completions",
+                "openai_chat",
+                required=("model", "messages"),
+            ),
             rule("POST", r"/v1beta/openai/embeddings", "embeddings", "openai_embeddings", body=True),
             rule("POST", r"/v1beta/openai/images/generations", "images.generations", "openai_images", body=True),
         ),

@@ -79,7 +79,9 @@ def _text(raw: bytes) -> str:
 
 
 def _not_json(provider: str, why: str) -> Refusal:
-    return Refusal(400, "invalid_json", f"the request body is not a JSON object ({why}). Nothing was sent to {provider}.")
+    return Refusal(
+        400, "invalid_json", f"the request body is not a JSON object ({why}). Nothing was sent to {provider}."
+    )
 
 
 def _lacks(provider: str, name: str) -> Refusal:

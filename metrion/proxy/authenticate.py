@@ -36,7 +36,9 @@ class Identity(NamedTuple):
     credential: bytes  # a header line for the provider; secret
 
 
-def authenticate(accounts: Accounts, target: Target, named: Named, query: bytes) -> Identity | tuple[Refusal, Account | None]:
+def authenticate(
+    accounts: Accounts, target: Target, named: Named, query: bytes
+) -> Identity | tuple[Refusal, Account | None]:
     """Find the account and the provider's credential; else the refusal, with the account where it is known."""
     sent = _credentials(target, named, query)
     ours = [value for _, value in sent if value.startswith(_METRION)]
@@ -50,7 +52,9 @@ def authenticate(accounts: Accounts, target: Target, named: Named, query: bytes)
     key, _, label = ours[0].partition(b".")
     account = accounts.find(key)
     if account is None:
-        return Refusal(401, "unknown_key", "this Metrion key is not known, or was replaced. Copy the current one from Metrion."), None
+        return Refusal(
+            401, "unknown_key", "this Metrion key is not known, or was replaced. Copy the current one from Metrion."
+        ), None
     if account.disabled:
         return Refusal(403, "account_disabled", "this account is disabled. Ask the operator of this Metrion."), account
     requester = _requester(named.get(b"x-metrion-user"), label)

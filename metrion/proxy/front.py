@@ -148,7 +148,12 @@ class Front(asyncio.Protocol):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > settings.max_header_bytes:
             if len(data) > settings.max_header_bytes:
-                self._refuse(data, 431, "headers_too_large", f"the request's headers are larger than {settings.max_header_bytes:,} bytes.")
+                self._refuse(
+                    data,
+                    431,
+                    "headers_too_large",
+                    f"the request's headers are larger than {settings.max_header_bytes:,} bytes.",
+                )
             else:
                 if not self._buffer:
                     self.deadline = self._proxy.loop.time() + settings.client_head_timeout
@@ -194,7 +199,7 @@ class Front(asyncio.Protocol):
     def _feed_body(self, data: bytes) -> None:
         if self._linger and self._body is None:
             return
-        assert self._body is not None  # noqa: S101
+        assert self._body is not None
         try:
             piece, rest = self._body.feed(data)
         except BadMessage as problem:
@@ -221,7 +226,12 @@ class Front(asyncio.Protocol):
         found = _PATH.match(data)
         family = family_of(found[1] if found else b"")
         answer = refusal.answer(
-            Refusal(status, code, message), family, next(self._proxy.ids).hex(), extra_lines=[], close=True, head_only=False
+            Refusal(status, code, message),
+            family,
+            next(self._proxy.ids).hex(),
+            extra_lines=[],
+            close=True,
+            head_only=False,
         )
         self._buffer = b""
         self._transport.write(answer)
@@ -330,7 +340,7 @@ class Front(asyncio.Protocol):
     def _feed_page(self, data: bytes) -> None:
         """Give uvicorn this request's bytes, framing and all, and not one of the next."""
         page = self._page
-        assert page is not None  # noqa: S101
+        assert page is not None
         if self._body is None:
             self._buffer += data
             if len(self._buffer) > _AHEAD_BYTES:

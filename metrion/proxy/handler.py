@@ -46,6 +46,7 @@ class Exchange:
     """One request and its answer on their way through."""
 
     deadline = _NEVER  # loop time at which the provider has been silent for too long
+    heard = False  # something came since the sweep last looked: cheaper than a new deadline for each event
     # Defaults live on the class: a call sets what it comes to need.
     _account: Account | None = None
     _answer_chunked = False
@@ -65,6 +66,8 @@ class Exchange:
     _tap: Tap | None = None
     _upstream: Upstream | None = None
     _upstream_paused = False
+    _whole = False  # the answer came to its end
+    _bytes_when_gone = 0  # of the answer, when the client left
 
     def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
         self._received = perf_counter()
@@ -127,7 +130,9 @@ class Exchange:
         """What no provider is asked about."""
         proxy, body = self._proxy, self._body
         if not proxy.ready:
-            return Refusal(503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5)
+            return Refusal(
+                503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5
+            )
         if proxy.stopping:
             return Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
         if isinstance(body, http1.Length) and body.left > proxy.settings.max_body_bytes:
@@ -136,7 +141,9 @@ class Exchange:
 
     def _too_large(self) -> Refusal:
         limit = self._proxy.settings.max_body_bytes
-        return Refusal(413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES).")
+        return Refusal(
+            413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES)."
+        )
 
     # ── the request's body ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +177,7 @@ class Exchange:
     def _read_whole(self, call: Call) -> None:
         """The body is here: know the model, refuse what no provider would take, then record the intent."""
         target = self._opening.target
-        assert target is not None  # noqa: S101  authenticated calls have one
+        assert target is not None  # authenticated calls have one
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = [body] if body else []
         asked = read_body(body, target.endpoint.required, target.provider.label)
@@ -209,9 +216,11 @@ class Exchange:
         if self._ended:
             return
         if not kept:
-            self._refuse(Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5))
+            self._refuse(
+                Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5)
+            )
             return
-        assert self._call is not None  # noqa: S101
+        assert self._call is not None
         self._dial = self._proxy.origins[self._call.provider].dial(self)
 
     def on_connected(self, upstream: Upstream) -> None:
@@ -242,7 +251,7 @@ class Exchange:
         if not self._sends_length:
             return b"transfer-encoding: chunked\r\n\r\n"
         to_come = self._body.left if isinstance(self._body, http1.Length) else 0
-        assert self._call is not None  # noqa: S101
+        assert self._call is not None
         return b"content-length: %d\r\n\r\n" % (self._call.request_bytes + to_come)
 
     def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
@@ -273,7 +282,7 @@ class Exchange:
     def on_answer(self, answer: Answer) -> None:
         """The provider's head: it passes, with our request id."""
         call, front = self._call, self._front
-        assert call is not None  # noqa: S101
+        assert call is not None
         call.status = answer.status
         named = answer.named
         for name in (b"request-id", b"x-request-id", b"x-goog-request-id"):
@@ -310,32 +319,52 @@ class Exchange:
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 
-    def on_answer_body(self, piece: bytes, *, last: bool) -> None:
-        """A piece of the provider's answer passes at once; the last one waits for the journal."""
-        call = self._call
-        assert call is not None  # noqa: S101
-        now = perf_counter()
+    def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
+        """A piece of the provider's answer passes at once. `as_chunk`: the piece as it came framed, where it may pass so."""
+        self.heard = True
         if piece:
-            if not call.ttft_us:
-                call.ttft_us = int((now - self._received) * 1e6) or 1
-            call.response_bytes += len(piece)
-            if self._tap is not None:
-                self._tap.feed(piece)
+            self._meter(piece)
+        front = self._front
+        if front is None:
+            self._drain_on()
+            return
+        if self._answer_chunked:
+            piece = as_chunk or (http1.chunk(piece) if piece else b"")
+        if self._held:  # the head
+            piece = self._held.pop() + piece
+        front.send(piece)
+
+    def _drain_on(self) -> None:
+        """The client is gone and the usage is still to come: read on for it, within bounds."""
+        call = self._call
+        if call is not None and call.response_bytes - self._bytes_when_gone > self._proxy.settings.drain_bytes:
+            self._drop_upstream()
+            self._end(Outcome.CLIENT_GONE)
+
+    def _meter(self, piece: bytes) -> None:
+        call = self._call
+        assert call is not None
+        if not call.ttft_us:
+            call.ttft_us = int((perf_counter() - self._received) * 1e6) or 1
+        call.response_bytes += len(piece)
+        if self._tap is not None:
+            self._tap.feed(piece)
+
+    def on_answer_end(self, piece: bytes) -> None:
+        """The last piece, which may be empty, waits for the journal."""
+        call = self._call
+        assert call is not None
+        if piece:
+            self._meter(piece)
             if self._front is not None:
                 self._held.append(http1.chunk(piece) if self._answer_chunked else piece)
-        if last:
-            call.provider_us = int((now - self._sent_at) * 1e6)
-            self._release_upstream()
+        call.provider_us = int((perf_counter() - self._sent_at) * 1e6)
+        self._release_upstream()
+        self._whole = True
+        if self._front is None:
+            self._end(Outcome.CLIENT_GONE)
+        else:
             self._end(Outcome.OK if call.status < 400 else Outcome.PROVIDER_ERROR)
-            return
-        if self._front is not None:
-            self._flush(self._front)
-        if not self._upstream_paused:
-            self._await_upstream()
-
-    def _flush(self, front: Front) -> None:
-        held, self._held = self._held, []
-        front.send(held[0] if len(held) == 1 else b"".join(held))
 
     def pause_answer(self) -> None:
         """The client does not keep up: stop reading the provider; its silence is ours then."""
@@ -371,10 +400,20 @@ class Exchange:
         retry = False if sent else None
         self._fail(Outcome.UPSTREAM_FAILED, Refusal(502, "upstream_failed", f"{label} {reason}.", should_retry=retry))
 
-    def on_deadline(self) -> None:
+    def check_silence(self, now: float) -> None:
+        """Called by the sweep: put the deadline off where the provider was heard, or act on it."""
+        if self.heard:
+            self.heard = False
+            # While we paused reading there is none, and a drained answer has one for all of it.
+            if self._front is not None and not self._upstream_paused:
+                self.deadline = now + self._proxy.settings.upstream_timeout
+        elif self.deadline < now:
+            self._on_deadline()
+
+    def _on_deadline(self) -> None:
         """The provider fell silent, or a drained answer took too long."""
         self.deadline = _NEVER
-        if self._front is None:
+        if self._front is None:  # drained for long enough
             self._drop_upstream()
             self._end(Outcome.CLIENT_GONE)
             return
@@ -398,7 +437,7 @@ class Exchange:
     def _fail(self, outcome: Outcome, problem: Refusal) -> None:
         """End a call that was journalled and cannot go on: an error if the client has nothing yet, else a cut."""
         call = self._call
-        assert call is not None  # noqa: S101
+        assert call is not None
         self._settle_place(False)
         call.error_code = problem.code
         call.error_message = problem.message
@@ -421,7 +460,9 @@ class Exchange:
             return
         settings = self._proxy.settings
         if settings.on_client_gone == "drain" and self._upstream is not None and self._request_complete:
+            self._bytes_when_gone = self._call.response_bytes
             self.resume_answer()
+            self.heard = False
             self.deadline = self._proxy.loop.time() + settings.drain_timeout
             self._proxy.drain(self)
             return
@@ -521,7 +562,7 @@ class Exchange:
     def _end(self, outcome: Outcome, *, cut: bool = False) -> None:
         """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
         call = self._call
-        assert call is not None  # noqa: S101
+        assert call is not None
         self._ended = True
         self.deadline = _NEVER
         call.outcome = outcome.value
@@ -529,6 +570,7 @@ class Exchange:
         if self._tap is not None:
             call.reading = self._tap.finish()
             self._tap = None
+            call.reading.done = call.reading.done or self._whole
             if call.reading.error and not call.error_message:
                 call.error_message = call.reading.error
         if call.error_message:
@@ -549,7 +591,7 @@ class Exchange:
     def _settle(self, kept: bool) -> None:
         """To the writer: also a completion the journal could not take, since the row may still be written."""
         call = self._call
-        assert call is not None  # noqa: S101
+        assert call is not None
         self._proxy.ended(call, self._intent_segment, self._completion_segment)
 
     def _hand_on(self, *, cut: bool) -> None:
@@ -570,7 +612,7 @@ class Exchange:
         if self._place_taken:
             self._place_taken = False
             call, account = self._call, self._account
-            assert call is not None and account is not None  # noqa: S101
+            assert call is not None and account is not None
             self._proxy.admission.settle(account.id, account.plan, call.started_ms, counts=counts)
 
     # ── CORS ──────────────────────────────────────────────────────────────────────────────────────────────────────

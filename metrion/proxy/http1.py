@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -26,6 +27,7 @@ _LENGTH = re.compile(rb"\d{1,18}")
 _CONTROLS = bytes(c for c in range(256) if (c < 32 and c not in b"\t\r\n") or c == 127)
 _CHUNK_LINE_LIMIT = 4096
 _TRAILER_LIMIT = 16384
+_USUAL_SIZE_LINE = 10  # bytes: a size without extension
 
 
 class BadMessage(Exception):
@@ -40,7 +42,9 @@ class RequestHead(NamedTuple):
     method: bytes
     target: bytes
     http10: bool
-    lines: list[bytes]  # header lines as they came, without CRLF; names are checked where they are told apart (`headers`)
+    lines: list[
+        bytes
+    ]  # header lines as they came, without CRLF; names are checked where they are told apart (`headers`)
 
 
 class ResponseHead(NamedTuple):
@@ -64,7 +68,13 @@ def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
     """Read a request's head, given without its closing empty line; raises BadMessage, or TooManyHeaders."""
     lines = _lines(head, max_headers)
     parts = lines.pop(0).split(b" ")
-    if len(parts) != 3 or not parts[1] or b"\t" in parts[1] or not _METHOD.fullmatch(parts[0]) or parts[2] not in _VERSIONS:
+    if (
+        len(parts) != 3
+        or not parts[1]
+        or b"\t" in parts[1]
+        or not _METHOD.fullmatch(parts[0])
+        or parts[2] not in _VERSIONS
+    ):
         raise BadMessage("the request line is malformed")
     return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], lines)
 
@@ -90,6 +100,7 @@ class Length:
     """A body of a known number of bytes."""
 
     __slots__ = ("done", "left")
+    whole_chunk = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -110,6 +121,7 @@ class UntilClose:
     """A body that ends with its connection."""
 
     __slots__ = ("done",)
+    whole_chunk = False
 
     def __init__(self) -> None:
         self.done = False
@@ -119,35 +131,46 @@ class UntilClose:
 
 
 class Chunked:
-    """A chunked body; extensions and trailers are read and dropped, and bounded. `feed` raises BadMessage."""
+    """A chunked body; extensions and trailers are read and dropped, and bounded. `feed` raises BadMessage.
 
-    __slots__ = ("_held", "_left", "_trailer", "done")
+    `whole_chunk`: what was last fed was one chunk, whole and plain, so that it may be passed on as it is.
+    """
+
+    __slots__ = ("_between", "_held", "_left", "_trailer", "done", "whole_chunk")
 
     def __init__(self) -> None:
         self.done = False
+        self.whole_chunk = False
+        self._between = True  # the next byte begins a chunk
         self._left = 0  # bytes of the current chunk still to come, its closing CRLF included
         self._held = b""  # an unfinished size or trailer line
         self._trailer = -1  # bytes of trailer read; -1: not there yet
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        if self._between:  # the usual case of a stream: one event, one chunk, one piece
+            start = data.find(b"\r\n", 0, _USUAL_SIZE_LINE)
+            if start > 0:
+                length = _size(data[:start])
+                if length and len(data) == start + length + 4 and data.endswith(b"\r\n"):
+                    self.whole_chunk = True
+                    return data[start + 2 : -2], b""
+        self.whole_chunk = False
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> tuple[bytes, bytes]:
         if self._held:
             data = self._held + data
             self._held = b""
-        size = len(data)
-        line = None if self._left or self._trailer >= 0 else _CHUNK_SIZE.match(data)
-        if line is not None:  # the usual case of a stream: one whole chunk
-            start = line.end()
-            length = int(line[1], 16)
-            if length and start + length + 2 == size and data.endswith(b"\r\n"):
-                return data[start : start + length], b""
-        at = 0
+        at, size = 0, len(data)
         pieces: list[bytes] = []
+        rest = b""
         while at < size:
             if self._left:
                 at = self._chunk(data, at, pieces)
                 continue
             if self._trailer >= 0:
-                return b"".join(pieces), self._end(data, at)
+                rest = self._end(data, at)
+                break
             line = _CHUNK_SIZE.match(data, at)
             if line is None:
                 self._hold(data, at, _CHUNK_LINE_LIMIT)
@@ -158,7 +181,8 @@ class Chunked:
                 self._left = length + 2
             else:
                 self._trailer = 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces), b""
+        self._between = not self._left and not self._held and self._trailer < 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), rest
 
     def _chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Take what there is of the current chunk; returns where reading goes on."""
@@ -198,6 +222,12 @@ class Chunked:
             if self._trailer > _TRAILER_LIMIT:
                 raise BadMessage("a trailer is malformed or too large")
             at = line.end()
+
+
+@lru_cache(4096)
+def _size(digits: bytes) -> int:
+    """A plain chunk size; 0 for anything else, which is then read with care."""
+    return int(digits, 16) if digits.isalnum() and _CHUNK_SIZE.fullmatch(digits + b"\r\n") else 0
 
 
 BodyReader = Length | Chunked | UntilClose

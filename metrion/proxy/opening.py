@@ -102,7 +102,9 @@ class Opening:
         self.account = identity.account
         self.credential = identity.credential
         if b"upgrade" in named and b"websocket" in named[b"upgrade"][0].lower():
-            self.refusal = Refusal(400, "upgrade", "WebSocket connections are not supported. Use the provider's HTTP API.")
+            self.refusal = Refusal(
+                400, "upgrade", "WebSocket connections are not supported. Use the provider's HTTP API."
+            )
         self.reads_whole = (
             target.endpoint.reads_body
             and b"multipart/" not in named.get(b"content-type", _JSON)[0].lower()

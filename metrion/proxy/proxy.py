@@ -68,7 +68,10 @@ class Proxy:
             for name, one in PROVIDERS.items()
         }
         shortest = min(
-            settings.upstream_timeout, settings.client_head_timeout, settings.client_body_timeout, settings.drain_timeout
+            settings.upstream_timeout,
+            settings.client_head_timeout,
+            settings.client_body_timeout,
+            settings.drain_timeout,
         )
         self._sweep_seconds = min(_SWEEP_SECONDS, shortest / _SWEEPS_PER_TIMEOUT)
         self._sweeper = loop.call_later(self._sweep_seconds, self._sweep)
@@ -87,10 +90,8 @@ class Proxy:
         now = self.loop.time()
         for front in [one for one in self.fronts if one.deadline < now]:
             front.on_deadline()
-        for exchange in [one.exchange for one in self.fronts if one.exchange and one.exchange.deadline < now]:
-            exchange.on_deadline()
-        for exchange in [one for one in self._draining if one.deadline < now]:
-            exchange.on_deadline()
+        for exchange in [one.exchange for one in self.fronts if one.exchange] + list(self._draining):
+            exchange.check_silence(now)
         self._draining = {one for one in self._draining if not one.is_over}
         for origin in self.origins.values():
             origin.sweep()

@@ -45,7 +45,9 @@ class Router:
             return self._known[question]
         except KeyError:
             target = _resolve(method.decode("ascii"), path.decode("latin-1"), native_hint)
-            if len(self._known) >= _REMEMBERED_PATHS:  # paths hold ids: begin again rather than keep the first ones for ever
+            if (
+                len(self._known) >= _REMEMBERED_PATHS
+            ):  # paths hold ids: begin again rather than keep the first ones for ever
                 self._known.clear()
             self._known[question] = target
             return target
@@ -83,7 +85,9 @@ def _resolve(method: str, path: str, native_hint: bool) -> Target | None:
     if provider is None or not below:
         return None
     below = "/" + below
-    if provider.native and (below.startswith(_NATIVE_ROOTS) or (native_hint or ":" in below) and below.startswith("/v1/")):
+    if provider.native and (
+        below.startswith(_NATIVE_ROOTS) or (native_hint or ":" in below) and below.startswith("/v1/")
+    ):
         return _native(method, provider, below)
     remainder = below.removeprefix("/v1")
     return _target(method, provider, provider.api.prefix.rstrip("/") + remainder) if remainder.strip("/") else None
@@ -96,7 +100,7 @@ def _target(method: str, provider: Provider, path: str) -> Target:
 
 def _native(method: str, provider: Provider, path: str) -> Target:
     api = provider.native
-    assert api is not None  # noqa: S101  the caller looked
+    assert api is not None  # the caller looked
     if path.startswith("/v1beta/openai/"):  # the provider's own spelling of its OpenAI-compatible API
         return _target(method, provider, path)
     endpoint, model = api.endpoint(method, path)

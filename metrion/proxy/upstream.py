@@ -40,7 +40,8 @@ class Listener(Protocol):
 
     def on_connected(self, upstream: Upstream) -> None: ...
     def on_answer(self, answer: Answer) -> None: ...
-    def on_answer_body(self, piece: bytes, *, last: bool) -> None: ...
+    def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None: ...
+    def on_answer_end(self, piece: bytes) -> None: ...
     def on_upstream_full(self) -> None: ...
     def on_upstream_drained(self) -> None: ...
     def on_failed(self, reason: str) -> None: ...
@@ -101,13 +102,19 @@ class Upstream(asyncio.Protocol):
         if listener is None:  # nothing was asked: what came cannot be an answer to the next request
             self._transport.abort()
             return
+        reader = self._reader
         try:
-            if self._reader is None:
+            if reader is None:
                 self._read_head(listener, data)
-            else:
-                self._read_body(listener, self._reader, data)
+                return
+            piece, rest = reader.feed(data)
         except BadMessage as problem:
             self._fail(f"sent what is not HTTP: {problem}")
+            return
+        if reader.done:
+            self._end_answer(listener, piece, rest)
+        elif piece:
+            listener.on_answer_body(piece, data if reader.whole_chunk else None)
 
     def _read_head(self, listener: Listener, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
@@ -132,9 +139,14 @@ class Upstream(asyncio.Protocol):
         listener.on_answer(answer)
         if self._listener is not listener:  # the listener dropped us
             return
-        self._reader = answer.body or http1.Length(0)
-        if data or self._reader.done:
-            self._read_body(listener, self._reader, data)
+        reader = self._reader = answer.body or http1.Length(0)
+        piece, rest = reader.feed(data)
+        if reader.done:
+            self._end_answer(listener, piece, rest)
+        else:
+            listener.on_answer_body(
+                piece, None
+            )  # also an empty one: the head shall not wait for a body that takes its time
 
     def _sort(self, head: http1.ResponseHead) -> Answer:
         lines, named = headers.ANSWER.sort(head.lines)
@@ -152,17 +164,11 @@ class Upstream(asyncio.Protocol):
             self._reusable = False
         return Answer(head.status, head.reason, lines, named, body)
 
-    def _read_body(self, listener: Listener, reader: BodyReader, data: bytes) -> None:
-        piece, rest = reader.feed(data)
-        if not reader.done:
-            if piece:
-                listener.on_answer_body(piece, last=False)
-            return
+    def _end_answer(self, listener: Listener, piece: bytes, rest: bytes) -> None:
         self._listener = self._reader = None
-        reusable = self._reusable and not rest and self._transport.get_write_buffer_size() == 0
-        if not reusable:
+        if not self._reusable or rest or self._transport.get_write_buffer_size():
             self._transport.close()
-        listener.on_answer_body(piece, last=True)
+        listener.on_answer_end(piece)
 
     def release(self) -> None:
         """Back to the pool, after the answer and the request both came to their end."""
@@ -176,7 +182,7 @@ class Upstream(asyncio.Protocol):
             return
         if isinstance(self._reader, http1.UntilClose) and exc is None:
             self._listener = self._reader = None
-            listener.on_answer_body(b"", last=True)
+            listener.on_answer_end(b"")
         else:
             self._fail("broke the connection" if self._reader else "closed the connection without an answer")
 

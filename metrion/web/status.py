@@ -26,7 +26,9 @@ _BASE_URLS = (
 
 def status_page(base: str) -> bytes:
     """The page for a Metrion reached at `base`, an origin."""
-    rows = "".join(f"<tr><th scope=row>{name}</th><td><code>{escape(base + path)}</code></td></tr>" for name, path in _BASE_URLS)
+    rows = "".join(
+        f"<tr><th scope=row>{name}</th><td><code>{escape(base + path)}</code></td></tr>" for name, path in _BASE_URLS
+    )
     return f"""<!doctype html>
 <html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1"><title>Metrion</title>
 <style>{_STYLE}</style>
