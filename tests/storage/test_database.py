@@ -178,3 +178,20 @@ def test_a_damaged_file_is_noticed(tmp_path: Path) -> None:
     with reader.connect() as connection:
         assert quick_check(connection) != ""
     reader.dispose()
+
+
+def test_a_reader_reads_what_a_killed_writer_left_and_does_not_checkpoint_it(tmp_path: Path) -> None:
+    database = new_database(tmp_path / "alive")
+    with database.begin() as connection:
+        connection.execute(insert(accounts).values(email="a@b.c", plan="pro"))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("metrion.db", "metrion.db-wal"):  # without the index file, which is built again
+        (killed / name).write_bytes((tmp_path / "alive" / name).read_bytes())
+    database.close()
+    before = {path.name: path.read_bytes() for path in killed.iterdir()}
+    reader = open_reader(Settings(data_dir=killed))
+    with reader.connect() as connection:
+        assert len(connection.execute(select(accounts)).all()) == 1
+    reader.dispose()
+    assert {name: (killed / name).read_bytes() for name in before} == before
