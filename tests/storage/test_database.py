@@ -28,7 +28,10 @@ def schema(path: Path) -> dict[str, object]:
         for name, without_rowid, strict in tables:
             if name.startswith("sqlite_") or name == "alembic_version":
                 continue
-            columns = raw.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall()
+            # By name: a column that a later revision adds stands last, wherever tables.py has it.
+            columns = raw.execute(
+                'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(?) ORDER BY name', (name,)
+            ).fetchall()
             indexes = raw.execute('SELECT name, "unique", origin FROM pragma_index_list(?)', (name,)).fetchall()
             on = {row[0]: raw.execute("SELECT name FROM pragma_index_info(?)", (row[0],)).fetchall() for row in indexes}
             found[name] = (without_rowid, strict, columns, sorted(indexes), on)
