@@ -333,8 +333,9 @@ def test_usage_prints_the_documented_shape(metrion: Metrion, tmp_path: Path) -> 
     found = json.loads(metrion("usage", "--account", EMAIL, "--format", "json").out)
     assert list(found) == ["from", "to", "currency", "groups", "total"]
     assert (found["from"], found["currency"]) == ("2026-11-01T00:00:00.000Z", "USD")
-    assert [list(group) for group in found["groups"]] == [USAGE_KEYS]
-    figures = dict(zip(USAGE_KEYS[1:], [2, 1, 1, 10, 5, 15, "2"], strict=True))
+    assert [list(group) for group in found["groups"]] == [[*USAGE_KEYS, "confidence"]]
+    confidence = {"provider": "0", "computed": "2", "estimated": "0", "unpriced_rows": 0, "unknown_rows": 1}
+    figures = dict(zip(USAGE_KEYS[1:], [2, 1, 1, 10, 5, 15, "2"], strict=True)) | {"confidence": confidence}
     assert found["groups"] == [{"key": "2026-11-01", **figures}]
     assert found["total"] == figures
     for by, keys in (("model", {"gpt-4o-mini"}), ("provider", {"openai"}), ("requester", {"", "bot"})):
@@ -368,7 +369,7 @@ def test_the_usage_table_marks_what_its_cost_leaves_out(metrion: Metrion, tmp_pa
     assert rows["known"] == ["known", "1", "0", "0", "12,345", "0", "12,345", "$1.00"]
     assert rows["new"][-2:] == ["–", "*"]
     assert rows["total"][-2:] == ["$1.00", "*"]
-    assert "* 1 requests have no known price" in out
+    assert "* Not in the cost: 1 without a known price, 0 without known usage." in out
 
 
 # ── migrate, doctor, and the program itself ───────────────────────────────────────────────────────────────────────────

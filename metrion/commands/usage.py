@@ -20,6 +20,7 @@ from metrion.commands.common import (
 from metrion.config import load_settings
 from metrion.datadir import open_for_reading
 from metrion.kit.clock import iso
+from metrion.kit.money import usd_from_nano
 from metrion.storage import reports
 
 app = new_app()
@@ -72,14 +73,32 @@ def _figures(sums: reports.Sums) -> dict[str, Any]:
         "output_tokens": sums.output_tokens,
         "total_tokens": sums.input_tokens + sums.output_tokens,
         "cost_usd": sums.cost_usd,
+        "confidence": {
+            "provider": usd_from_nano(sums.provider_nano),
+            "computed": usd_from_nano(sums.computed_nano),
+            "estimated": usd_from_nano(sums.estimated_nano),
+            "unpriced_rows": sums.unpriced,
+            "unknown_rows": sums.unknown,
+        },
     }
 
 
 def _print(found: reports.Usage, by: str) -> None:
     print(f"{_minute(found.from_ms)} to {_minute(found.to_ms)} UTC\n")
     print_table((by.upper(), *_RIGHT), [_line(sums) for sums in (*found.groups, found.total)], _RIGHT)
-    if found.total.without_cost:
-        print(f"\n* {count(found.total.without_cost)} requests have no known price or usage and are not in the cost.")
+    print(f"\n{_confidence(found.total)}")
+
+
+def _confidence(total: reports.Sums) -> str:
+    """How far the cost can be trusted."""
+    reported, computed, estimated = (
+        money(nano) for nano in (total.provider_nano, total.computed_nano, total.estimated_nano)
+    )
+    text = f"Of the cost, {reported} is as providers reported it, {computed} computed, {estimated} estimated."
+    if total.without_cost:
+        unpriced, unknown = count(total.unpriced), count(total.unknown)
+        text += f"\n* Not in the cost: {unpriced} without a known price, {unknown} without known usage."
+    return text
 
 
 def _minute(ms: int) -> str:

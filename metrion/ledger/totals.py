@@ -15,6 +15,8 @@ _MODEL, _STATUS, _OUTCOME, _REQUESTER = _AT["model"], _AT["status"], _AT["outcom
 _COST, _SOURCE, _LATENCY = _AT["cost_nano"], _AT["cost_source"], _AT["latency_us"]
 _INPUT, _REASONING = _AT["input_tokens"], _AT["reasoning_tokens"]  # six columns of tokens side by side
 _SOURCES = ("provider", "computed", "estimated", "unpriced", "unknown")
+_NANO, _COUNTS, _LATENCIES = SUMS.index("cost_nano"), SUMS.index("cost_provider"), SUMS.index("latency_us")
+_MONEY = {source: SUMS.index(f"{source}_nano") for source in ("provider", "estimated")}
 
 assert COLUMNS[_INPUT : _REASONING + 1] == SUMS[1:7]  # totals add the rows' columns in this order
 
@@ -28,13 +30,18 @@ class Totals:
         self._models: Sums = {}
         self._requesters: Sums = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, times: int = 1) -> None:
+        """Count a row, or take back (-1 times) one that was counted and has changed since."""
         account, provider, outcome = row[_ACCOUNT], row[_PROVIDER], row[_OUTCOME]
         hour = row[_STARTED] // HOUR_MS * HOUR_MS
         figures = (*row[_INPUT : _REASONING + 1], row[_COST] or 0)
         source, latency = row[_SOURCE], row[_LATENCY]
-        _add(self._models, (account, hour, provider, row[_MODEL], row[_STATUS], outcome, source), figures, latency)
-        _add(self._requesters, (account, hour, provider, row[_REQUESTER], outcome, source), figures, latency)
+        if times < 0:
+            figures, latency = tuple(-figure for figure in figures), -latency
+        _add(
+            self._models, (account, hour, provider, row[_MODEL], row[_STATUS], outcome, source), figures, latency, times
+        )
+        _add(self._requesters, (account, hour, provider, row[_REQUESTER], outcome, source), figures, latency, times)
 
     def tables(self) -> Iterable[tuple[str, list[Row]]]:
         """(totals table, rows to add to it)."""
@@ -43,12 +50,12 @@ class Totals:
             yield f"{name}_days", _rows(sums, DAY_MS)
 
 
-def _add(sums: Sums, key: tuple[Any, ...], figures: tuple[int, ...], latency: int) -> None:
+def _add(sums: Sums, key: tuple[Any, ...], figures: tuple[int, ...], latency: int, times: int) -> None:
     found = sums.get(key)
     if found is None:
-        sums[key] = [1, *figures, latency]
+        sums[key] = [times, *figures, latency]
         return
-    found[0] += 1
+    found[0] += times
     at = 1
     for figure in figures:
         if figure:
@@ -58,13 +65,15 @@ def _add(sums: Sums, key: tuple[Any, ...], figures: tuple[int, ...], latency: in
 
 
 def _rows(sums: Sums, bucket_ms: int) -> list[Row]:
-    """Rows for a totals table: key columns, then SUMS; the cost source becomes a column of its own count."""
+    """Rows for a totals table: key columns, then SUMS; the cost source becomes columns of its own."""
     out: dict[tuple[Any, ...], list[int]] = {}
     for (account, hour, *names, source), figures in sums.items():
         key = (account, hour // bucket_ms * bucket_ms, *names)
         total = out.setdefault(key, [0] * len(SUMS))
         for at, figure in enumerate(figures[:-1]):
             total[at] += figure
-        total[8 + _SOURCES.index(source)] += figures[0]
-        total[-1] += figures[-1]
+        total[_COUNTS + _SOURCES.index(source)] += figures[0]
+        if source in _MONEY:
+            total[_MONEY[source]] += figures[_NANO]
+        total[_LATENCIES] += figures[-1]
     return [(*key, *total) for key, total in out.items()]

@@ -129,7 +129,11 @@ def call_fields(row: Row[Any]) -> dict[str, Any]:
 
 
 class Sums(NamedTuple):
-    """Usage of one group. `without_cost` counts the requests whose cost is not known and so not in `cost_nano`."""
+    """Usage of one group.
+
+    Of `cost_nano`, providers reported and we estimated so much; the rest was computed. Requests that are unpriced or of
+    unknown usage have no cost, and so are not in it.
+    """
 
     key: str
     requests: int = 0
@@ -138,7 +142,19 @@ class Sums(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int = 0
-    without_cost: int = 0
+    provider_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+    unknown: int = 0
+
+    @property
+    def computed_nano(self) -> int:
+        return self.cost_nano - self.provider_nano - self.estimated_nano
+
+    @property
+    def without_cost(self) -> int:
+        """How many requests' cost is not known."""
+        return self.unpriced + self.unknown
 
     @property
     def cost_usd(self) -> str | None:
@@ -203,5 +219,8 @@ def _sums(table: Table) -> list[ColumnElement[int]]:
         func.sum(column.input_tokens),
         func.sum(column.output_tokens),
         func.sum(column.cost_nano),
-        of(admitted, column.cost_unpriced + column.cost_unknown),
+        func.sum(column.provider_nano),
+        func.sum(column.estimated_nano),
+        of(admitted, column.cost_unpriced),
+        of(admitted, column.cost_unknown),
     ]

@@ -98,6 +98,27 @@ calls = _table(
     clustered=True,
 )
 
+repricing_runs = _table(  # one for each `metrion reprice` that changed something
+    "repricing_runs",
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _int("started_ms"),
+    _text("reason"),
+)
+
+repricings = _table(  # what a call cost before it was priced again; the call itself has the latest figure
+    "repricings",
+    _int("account_id", key=True),
+    Column("request_id", LargeBinary, primary_key=True),
+    _int("version", key=True),  # of the figure that was replaced; the first is 1
+    _int("run_id", default=None),
+    _int("replaced_ms"),
+    _int("cost_nano", null=True),
+    _text("cost_source"),
+    _text("price_ref", null=True),
+    _text("counts", null=True),  # JSON of the call's counts, where its usage was read otherwise by then
+    clustered=True,
+)
+
 SUMS = (  # what every totals table adds up
     "requests",
     "input_tokens",
@@ -113,6 +134,8 @@ SUMS = (  # what every totals table adds up
     "cost_unpriced",
     "cost_unknown",
     "latency_us",
+    "provider_nano",  # of cost_nano, what providers reported themselves; what is in neither of the two was computed
+    "estimated_nano",  # of cost_nano, what was priced by estimated usage
 )
 
 
