@@ -70,9 +70,11 @@ class _Brotli:
         self._inflate = brotli.Decompressor()
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        yield self._inflate.process(data, output_buffer_limit=_PIECE)
-        while not self._inflate.can_accept_more_data():
-            yield self._inflate.process(b"", output_buffer_limit=_PIECE)
+        piece: bytes = self._inflate.process(data, output_buffer_limit=_PIECE)
+        yield piece
+        while len(piece) >= _PIECE:  # `can_accept_more_data` says yes with output still inside
+            piece = self._inflate.process(b"", output_buffer_limit=_PIECE)
+            yield piece
 
 
 class _Zstd:

@@ -86,6 +86,15 @@ def test_a_delta_overwrites_what_the_start_said_key_by_key() -> None:
     assert [one["output_tokens"] for one in json.loads(raw)] == [8, 354]
 
 
+def test_a_null_in_a_delta_overwrites_nothing() -> None:
+    usage = understood(
+        "anthropic",
+        "anthropic_messages",
+        stream({"input_tokens": 7, "output_tokens": 1}, {"input_tokens": None, "output_tokens": 2}),
+    )
+    assert counts(usage) == {"input_tokens": 7, "output_tokens": 2}
+
+
 def test_the_latest_of_many_deltas_counts_and_few_are_kept() -> None:
     reading = read("anthropic_messages", stream({"input_tokens": 1}, *({"output_tokens": n} for n in range(100))))
     usage, _ = understand("anthropic", "anthropic_messages", reading)

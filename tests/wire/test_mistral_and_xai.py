@@ -67,7 +67,12 @@ def test_ocr_is_counted_by_the_page() -> None:
 
 @pytest.mark.parametrize(
     ("completion", "total", "output"),
-    [(2, 292, 127), (127, 292, 127), (2, None, 127)],  # outside; inside, as the total says; no total: outside
+    [
+        (2, 292, 127),  # outside, as the total says
+        (200, 490, 325),
+        (127, 292, 127),  # inside
+        (2, None, 127),  # no total: outside
+    ],
 )
 def test_xai_reasons_outside_the_completion(completion: int, total: int | None, output: int) -> None:
     usage = {

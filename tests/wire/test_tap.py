@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import gzip
+import re
+import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import brotli  # type: ignore[import-untyped]
 import pytest
@@ -148,17 +151,36 @@ def test_what_came_before_the_encoding_broke_is_kept() -> None:
     assert (reading.model, len(reading.usage)) == ("m", 1)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, brotli.compress, zstandard.compress])
-def test_a_bomb_is_left_alone(pack: Callable[[bytes], bytes]) -> None:
-    encoding = {gzip.compress: "gzip", brotli.compress: "br"}.get(pack, "zstd")
-    bomb = pack(document({"model": "m", "x": ""})[:-2] + b" " * 40_000_000)
+LARGE = [("gzip", gzip.compress), ("br", partial(brotli.compress, quality=1)), ("zstd", zstandard.compress)]
+
+
+@pytest.mark.parametrize(("encoding", "pack"), LARGE)
+def test_a_bomb_is_left_alone(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    bomb = pack(b'{"model": "m",' + b" " * 40_000_000 + b'"usage": {"prompt_tokens": 1}}')
     reading = read("openai_chat", bomb, encoding=encoding, cuts=range(0, len(bomb), 16_384))
     assert (reading.usage, reading.facts) == ([], {})
 
 
-def test_a_large_honest_answer_is_no_bomb() -> None:
+@pytest.mark.parametrize(("encoding", "pack"), LARGE)
+def test_a_large_honest_answer_is_no_bomb(encoding: str, pack: Callable[[bytes], bytes]) -> None:
     body = document({"data": [{"b64_json": "A" * 12_000_000}], "usage": {"input_tokens": 1, "output_tokens": 2}})
-    assert len(read("openai_images", gzip.compress(body), encoding="gzip").usage) == 1
+    assert len(read("openai_images", pack(body), encoding=encoding).usage) == 1
+
+
+def test_nothing_of_a_long_stream_is_kept_where_its_blank_lines_are_cut() -> None:
+    filling, usage = {"text": "A" * 200_000}, {"usage": {"prompt_tokens": 1}}
+    body = events({"model": "m"}, *[filling] * 30, usage, *[filling] * 30)
+    cuts = [found.end() - 1 for found in re.finditer(b"\n\n", body)]
+    assert len(read("openai_chat", body, cuts=cuts).usage) == 1
+
+
+def test_a_reading_does_not_keep_the_document_alive() -> None:
+    body = document({"model": "m", "text": "A" * 1000, "usage": {"prompt_tokens": 1}})
+    before = sys.getrefcount(body)
+    reading = Reading()
+    FORMATS["openai_chat"].read(body, reading)
+    FORMATS["anthropic_messages"].read(body, reading)
+    assert (len(reading.usage), sys.getrefcount(body)) == (2, before)
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1_000, LIMIT + 1_000, 3 * LIMIT])
