@@ -87,7 +87,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         await asyncio.sleep(0)
         proxy.close()
         await loop.run_in_executor(None, writer.stop)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the writer's last batch is settled with this tick
+        writer.tidy()
         journal.close()
 
 

@@ -129,7 +129,7 @@ class Writer:
             for job, future in jobs:
                 _do(job, future)
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
-                self._tidy()
+                self.tidy()
 
     def _write(self, done: list[Done], refusals: list[Call]) -> None:
         """Write a batch, however long the database takes to take it."""
@@ -159,8 +159,8 @@ class Writer:
         )
         self._loop.call_soon_threadsafe(self._journal.settle, segments)
 
-    def _tidy(self) -> None:
-        """Delete journal segments whose rows are on the disk."""
+    def tidy(self) -> None:
+        """Delete journal segments whose rows are on the disk; after `stop`, on any thread."""
         self._tidied = time.monotonic()
         try:
             segments = self._journal.removable()
