@@ -72,6 +72,7 @@ def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
         len(parts) != 3
         or not parts[1]
         or b"\t" in parts[1]
+        or not parts[1].isascii()
         or not _METHOD.fullmatch(parts[0])
         or parts[2] not in _VERSIONS
     ):
@@ -175,6 +176,8 @@ class Chunked:
             if line is None:
                 self._hold(data, at, _CHUNK_LINE_LIMIT)
                 break
+            if line.end() - at > _CHUNK_LINE_LIMIT:
+                raise BadMessage("a chunk size line is too long")
             at = line.end()
             length = int(line[1], 16)
             if length:
