@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -236,6 +237,9 @@ class Soak:
                 await asyncio.to_thread(process.wait)
                 process = await asyncio.to_thread(self.metrion.start)
                 report = await self._settled(self.calls[first:], since)
+                print(
+                    f"kill {kills} of {rounds}: {report.sent} calls, {'ok' if report.ok else 'BROKEN'}", file=sys.stderr
+                )
             # All rounds once more: a later recovery may have written an older round's rows again.
             report = await self._settled(self.calls, 0.0)
         finally:
@@ -247,12 +251,14 @@ class Soak:
     async def _load(self, token: str) -> None:
         """Starts calls at the rate until cancelled; then waits for those under way to end by themselves."""
         clients: list[asyncio.Task[None]] = []
+        due = time.monotonic()  # by the clock, not one after another: a slow machine must not mean fewer calls
         try:
             while True:
                 call = Sent(len(self.calls) + 1, stream=self.chance.random() < 0.5)
                 self.calls.append(call)
                 clients.append(asyncio.create_task(ask(self.metrion.port, token, call)))
-                await asyncio.sleep(self.chance.expovariate(self.rate))
+                due += self.chance.expovariate(self.rate)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
             _, stuck = await asyncio.wait(clients, timeout=DRAIN_SECONDS)
             for client in stuck:
