@@ -56,22 +56,15 @@ class Database:
 
     def checkpoint(self) -> bool:
         """Move the WAL into the database file and fsync it; False where a reader kept a part of it from moving."""
-        busy, in_wal, moved = self._raw().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        raw = self.connection.connection.dbapi_connection  # SQLAlchemy would begin a transaction, which is in the way
+        assert isinstance(raw, sqlite3.Connection)
+        busy, in_wal, moved = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return not busy and in_wal == moved
-
-    def raw(self) -> sqlite3.Connection:
-        """The driver's connection, for the writer's prepared statements; outside of `begin`."""
-        return self._raw()
 
     def close(self) -> None:
         """Checkpoint and close."""
         self.connection.close()
         self._engine.dispose()
-
-    def _raw(self) -> sqlite3.Connection:
-        raw = self.connection.connection.dbapi_connection
-        assert isinstance(raw, sqlite3.Connection)  # noqa: S101  # the only driver there is
-        return raw
 
 
 def open_writer(settings: Settings) -> Database:
