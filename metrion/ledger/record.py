@@ -10,14 +10,15 @@ import zlib
 from collections.abc import Iterator
 
 import msgspec
+import structlog
 
 from metrion.call import Call
 
 INTENT, COMPLETION = b"I", b"C"
 _FRAME = struct.Struct("<II")
-_MAX_RECORD = 64 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Call).decode
+log = structlog.get_logger("metrion.ledger")
 
 
 def frame(kind: bytes, call: Call) -> bytes:
@@ -27,12 +28,24 @@ def frame(kind: bytes, call: Call) -> bytes:
 
 
 def records(data: bytes) -> Iterator[tuple[bytes, Call]]:
-    """(kind, call) of every whole record of a segment; stops at the first that is cut or damaged, as a crash leaves it."""
+    """(kind, call) of each whole record of a segment; stops at one that is cut or damaged, as a crash leaves it."""
     at = 0
-    while at + _FRAME.size <= len(data):
-        length, crc = _FRAME.unpack_from(data, at)
-        payload = data[at + _FRAME.size : at + _FRAME.size + length]
-        if length > _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != crc:
-            return
-        yield payload[:1], _decode(payload[1:])
-        at += _FRAME.size + length
+    while payload := _payload(data, at):
+        at += _FRAME.size + len(payload)
+        try:
+            call = _decode(payload[1:])
+        except (ValueError, RecursionError) as problem:  # whole, but not as we write it: its neighbours shall be read
+            log.error("record_not_understood", why=type(problem).__name__)
+        else:
+            yield payload[:1], call
+    if at < len(data):
+        log.warning("journal_damaged", read=at, unread=len(data) - at)
+
+
+def _payload(data: bytes, at: int) -> bytes:
+    """What the record at `at` holds; nothing where it is cut or damaged, or where the segment ends."""
+    if len(data) - at < _FRAME.size:
+        return b""
+    length, crc = _FRAME.unpack_from(data, at)
+    payload = data[at + _FRAME.size : at + _FRAME.size + length]
+    return payload if len(payload) == length and zlib.crc32(payload) == crc else b""
