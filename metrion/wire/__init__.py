@@ -1,7 +1,10 @@
 """HOW an answer speaks: provider bytes → `Reading` → `Usage`. No I/O, no clock.
 
 tap       reads a passing answer: `feed` bytes as they come, `finish` gives the `Reading`
-format    one API's way of saying what it counted ("openai_chat", "anthropic", …)
+framing   how documents lie in a body: sse, jsonarray, body, batch (JSON lines); inflate undoes an encoding before it
+format    one API's way of saying what it counted: anthropic, openai_*, gemini, mistral, xai
+mark      what finds a document with a usage without parsing it
 Reading   the usage objects as seen (hot path, cheap)
-Usage     the counted tokens by class (writer, exact)
+Usage     the counted tokens by class (writer, exact), by `understand`
+part      a share of a call that is billed on its own: another model's, or one item of a batch
 """

@@ -52,7 +52,7 @@ def _read(document: bytes, reading: Reading) -> None:
     reading.response_id = event.id or reading.response_id
     keep_usage(reading, event.usage)
     stop_reason = event.stop_reason or (event.delta.stop_reason if event.delta else None)
-    if stop_reason:
+    if stop_reason == "refusal":  # the one that changes what is billed
         reading.facts["stop_reason"] = stop_reason
     if is_there(event.error):
         reading.error = message(document)

@@ -16,6 +16,7 @@ from metrion.call import Reading
 
 WINDOW = 64 * 1024  # bytes kept at either end of what is too long to be kept whole
 LIMIT = 4 * 1024 * 1024  # bytes of one document beyond which only its two ends are kept
+_EMPTY = len("{}")  # a usage that says nothing is none
 _USAGES = 16  # usage objects kept of one answer; they are cumulative, so the first and the latest ones tell all
 
 _MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,200})"')
@@ -48,7 +49,7 @@ def is_there(value: Raw) -> bool:
 
 def keep_usage(reading: Reading, usage: Raw) -> None:
     """Add a usage object in the order it came; a copy, or it would keep the whole document alive."""
-    if is_object(usage):
+    if is_object(usage) and len(usage) > _EMPTY:
         reading.usage.append(usage.copy())
         if len(reading.usage) > _USAGES:
             del reading.usage[1]
@@ -56,7 +57,7 @@ def keep_usage(reading: Reading, usage: Raw) -> None:
 
 def replace_usage(reading: Reading, usage: Raw) -> None:
     """Keep the latest usage object alone: for APIs whose later figures hold the earlier ones."""
-    if is_object(usage):
+    if is_object(usage) and len(usage) > _EMPTY:
         reading.usage = [usage.copy()]
 
 

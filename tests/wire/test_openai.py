@@ -66,6 +66,12 @@ def test_a_stream_without_usage_has_none() -> None:
     assert understand("openai", "openai_chat", reading) == (None, None)
 
 
+def test_an_empty_usage_says_nothing_and_takes_nothing_back() -> None:
+    assert understand("openai", "openai_chat", read("openai_chat", completion({}))) == (None, None)
+    stream = events(chunk("a", usage={"prompt_tokens": 1}), chunk("", usage={}))
+    assert counts(understood("openai", "openai_chat", stream)) == {"input_tokens": 1}
+
+
 def test_a_stream_that_was_cut_is_not_done() -> None:
     assert not read("openai_chat", events(*(chunk("word") for _ in range(9)))).done
 
