@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 import structlog
 
@@ -25,18 +26,20 @@ _WHOLE = {Outcome.OK.value, Outcome.PROVIDER_ERROR.value, Outcome.CACHED.value}
 def price(book: PriceBook, call: Call) -> Row:
     """The row of `call`, in the order of `storage.rows.COLUMNS`."""
     reading = call.reading
+    model = _text((reading.model if reading else "") or call.requested_model)
+    if reading is not None and reading.model != model:  # as the row will have it, so that the row can be read again
+        reading = msgspec.structs.replace(reading, model=model)
     usage: Usage | None = None
     raw: str | None = None
     cost = _UNKNOWN
     try:
         if reading is not None:
             usage, raw = understand(call.provider, call.format, reading)
-        cost = _cost(book, call, usage)
+        cost = _cost(book, call, model, usage)
     except Exception:  # whatever a provider sends, the call keeps its row
         log.exception("usage_not_understood", provider=call.provider, endpoint=call.endpoint, request_id=call.id.hex())
         cost = _UNKNOWN
     seen = usage or _EMPTY
-    model = (reading.model if reading else "") or call.requested_model
     return (
         call.account_id,
         call.id,
@@ -45,7 +48,7 @@ def price(book: PriceBook, call: Call) -> Row:
         call.endpoint,
         call.format,
         call.mode,
-        _text(model),
+        model,
         _text(call.requested_model),
         call.requester,
         int(call.stream),
@@ -60,7 +63,7 @@ def price(book: PriceBook, call: Call) -> Row:
         min(seen.output_tokens, _INT64),
         min(seen.reasoning_tokens, _INT64),
         raw,
-        _rare(seen) if usage is not None else None,
+        _rare(call, seen),
         cost.nano,
         cost.source,
         cost.ref,
@@ -73,7 +76,7 @@ def price(book: PriceBook, call: Call) -> Row:
     )
 
 
-def _cost(book: PriceBook, call: Call, usage: Usage | None) -> Cost:
+def _cost(book: PriceBook, call: Call, model: str, usage: Usage | None) -> Cost:
     if usage is None:
         # A call that was refused, here or by its provider, and an endpoint that only counts, cost nothing; the rest is not known.
         free = call.outcome in _FREE or (call.outcome == Outcome.OK.value and call.format == "count_only")
@@ -81,7 +84,7 @@ def _cost(book: PriceBook, call: Call, usage: Usage | None) -> Cost:
     reading = call.reading
     if call.outcome not in _WHOLE and not (reading and reading.done):
         return _UNKNOWN
-    return book.cost(call.provider, (reading.model if reading else "") or call.requested_model, usage, call.started_ms)
+    return book.cost(call.provider, model, usage, call.started_ms)
 
 
 def _text(value: str) -> str:
@@ -91,7 +94,7 @@ def _text(value: str) -> str:
     return value.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def _rare(usage: Usage) -> str | None:
+def _rare(call: Call, usage: Usage) -> str | None:
     """The seldom columns as JSON, or None where there are none."""
     rare: dict[str, object] = {}
     for name in (
@@ -107,4 +110,21 @@ def _rare(usage: Usage) -> str | None:
             rare[name] = value
     if images := usage.image_input_tokens + usage.image_output_tokens:
         rare["image_tokens"] = images
+    if seen := _seen(call, usage):
+        rare["seen"] = seen
     return orjson.dumps(rare).decode() if rare else None
+
+
+def _seen(call: Call, usage: Usage) -> dict[str, object]:
+    """What the answer said beside its usage objects, where reading them again (`reread.call_of`) takes it."""
+    reading = call.reading
+    if reading is None:
+        return {}
+    seen: dict[str, object] = {}
+    if reading.tools and reading.tools != usage.tool_calls:
+        seen["tools"] = reading.tools
+    if reading.facts:
+        seen["facts"] = reading.facts
+    if reading.done and call.outcome not in _WHOLE:
+        seen["done"] = True
+    return seen
