@@ -15,9 +15,10 @@ from metrion.proxy.headers import Named
 
 ROOT = b"/api/proxy"
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)+/?")
-_TRICK = re.compile(r"/\.{1,2}(?:/|$)|%(?:2[ef5]|5c|[01][0-9a-f]|7f)|%(?![0-9a-f]{2})", re.IGNORECASE)
+_TRICK = re.compile(r"/\.{1,2}(?:[/;]|$)|%(?:2[ef5]|5c|[01][0-9a-f]|7f)|%(?![0-9a-f]{2})", re.IGNORECASE)
 _KEY_PARAMETER = re.compile(rb"(?:^|&)key=([^&]*)")
 _REMEMBERED_PATHS = 4096
+_REMEMBERED_BYTES = 512  # of one path: anybody may send long ones
 _NATIVE_ROOTS = ("/v1beta/", "/v1alpha/", "/upload/")
 
 
@@ -45,9 +46,9 @@ class Router:
             return self._known[question]
         except KeyError:
             target = _resolve(method.decode("ascii"), path.decode("latin-1"), native_hint)
-            if (
-                len(self._known) >= _REMEMBERED_PATHS
-            ):  # paths hold ids: begin again rather than keep the first ones for ever
+            if len(path) > _REMEMBERED_BYTES:
+                return target
+            if len(self._known) >= _REMEMBERED_PATHS:  # paths hold ids: begin again rather than keep the first for ever
                 self._known.clear()
             self._known[question] = target
             return target
@@ -89,8 +90,8 @@ def _resolve(method: str, path: str, native_hint: bool) -> Target | None:
         below.startswith(_NATIVE_ROOTS) or (native_hint or ":" in below) and below.startswith("/v1/")
     ):
         return _native(method, provider, below)
-    remainder = below.removeprefix("/v1")
-    return _target(method, provider, provider.api.prefix.rstrip("/") + remainder) if remainder.strip("/") else None
+    remainder = below[1:].removeprefix("v1/")
+    return _target(method, provider, provider.api.prefix + remainder) if remainder not in ("", "v1") else None
 
 
 def _target(method: str, provider: Provider, path: str) -> Target:
