@@ -89,6 +89,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The SQLite file."""
         return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url else self.data_dir / "metrion.db"
 
+    @property
+    def prices_path(self) -> Path:
+        """The file of the operator's own prices, which may not be there."""
+        return self.prices_file or self.data_dir / "prices.toml"
+
+    @property
+    def own_prices(self) -> Path | None:
+        """The same, None where there is none; a file that the operator named must be there."""
+        return self.prices_path if self.prices_file or self.prices_path.exists() else None
+
     def upstream(self, provider: str) -> str:
         """The operator's origin for `provider`, or "" for the provider's own."""
         origin: str = getattr(self, f"upstream_{provider}")

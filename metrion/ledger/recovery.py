@@ -23,7 +23,7 @@ def recover(settings: Settings, database: Database) -> int:
     segments = segment_paths(settings.data_dir / "journal")
     if not segments:
         return 0
-    book = PriceBook.load(settings.prices_file)
+    book = PriceBook.load(settings.own_prices)
     found = 0
     open_calls: dict[bytes, Call] = {}
     ended: list[Call] = []

@@ -9,7 +9,10 @@ import orjson
 from msgspec import Raw
 
 from metrion.call import Call, Reading
+from metrion.wire.understand import understand
+from metrion.wire.usage import Usage
 
+ESTIMATED = "estimated"
 _split = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -49,6 +52,29 @@ def call_of(row: Any) -> Call:
             facts=seen.get("facts", {}),
             done=seen.get("done", False),
         ),
+    )
+
+
+def usage_of(row: Any) -> Usage | None:
+    """What a row used: its usage read again, or as it counts where that was estimated and so is not there to be read."""
+    if row.cost_source == ESTIMATED:
+        return _counted(row)
+    call = call_of(row)
+    return None if call.reading is None else understand(call.provider, call.format, call.reading)[0]
+
+
+def _counted(row: Any) -> Usage:
+    rare = orjson.loads(row.rare) if row.rare else {}
+    return Usage(
+        input_tokens=row.input_tokens,
+        cached_input_tokens=row.cached_input_tokens,
+        cache_write_5m_tokens=row.cache_write_5m_tokens,
+        cache_write_1h_tokens=row.cache_write_1h_tokens,
+        output_tokens=row.output_tokens,
+        reasoning_tokens=row.reasoning_tokens,
+        tool_calls=rare.get("tool_calls", {}),
+        service_tier=rare.get("service_tier", ""),
+        facts=rare.get("facts", {}),
     )
 
 

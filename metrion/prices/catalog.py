@@ -27,6 +27,10 @@ class PriceBook:
     """Every dated price Metrion knows. Not thread-safe: one book belongs to one thread."""
 
     def __init__(self, rules: list[Rule]) -> None:
+        self.replace(rules)
+
+    def replace(self, rules: list[Rule]) -> None:
+        """Price by these rules from now on."""
         self._rules = {name: [rule for rule in rules if rule.provider == name] for name in library.PROVIDERS}
         self._calendars = {name: _calendar(name, self._rules[name]) for name in library.PROVIDERS}
         self._sheets: dict[Key, Sheet] = {}

@@ -35,6 +35,12 @@ def undated(model: str) -> str:
     return model[: cut.start()] if cut else ""
 
 
+def stands_for(model: str, name: str) -> bool:
+    """Say whether an id is `name`, or a dated form of it."""
+    known = normal(model)
+    return normal(name) in (known, undated(known))
+
+
 def rest_after(clause: types.MatchLogic, model: str) -> int | None:
     """Return how many characters of `model` the clause leaves open (0: it names the whole id); None: no match."""
     match clause:

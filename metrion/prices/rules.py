@@ -27,6 +27,7 @@ OURS = Path(__file__).with_name("overrides")
 CONDITIONS = ("service_tier", "processing", "speed", "inference_geo")
 TOKEN_CLASSES = Rates.__struct_fields__
 FOREVER = 1 << 62
+OPERATOR = 1  # the owner of rules that win over Metrion's own, 0
 
 
 class Above(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -73,7 +74,7 @@ class Rule(msgspec.Struct, frozen=True):
     since: str
     source: str
     read: date | None
-    rank: tuple[int, int, int]  # whose file, how specific, place in the file: the highest wins
+    rank: tuple[int, int, int, int]  # whose file, how specific, when it began, place in the file: the highest wins
 
     def matches(self, model: str, at_ms: int) -> bool:
         """Say whether the rule speaks of `model` (in normal form) at that moment."""
@@ -87,16 +88,24 @@ class Rule(msgspec.Struct, frozen=True):
 def load(operators_file: Path | None) -> list[Rule]:
     """Return Metrion's rules, then the operator's; raises ConfigError naming the file, the entry and what to do."""
     rules = [rule for file in sorted(OURS.glob("*.toml")) for rule in read(file, 0)]
-    return rules if operators_file is None else rules + read(operators_file, 1)
+    return rules if operators_file is None else rules + read(operators_file, OPERATOR)
 
 
 def read(file: Path, owner: int) -> list[Rule]:
     """Return the rules of one file; a higher `owner` wins over a lower one."""
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        return parse(file.read_text("utf-8"), file, owner)
     except OSError as error:
         raise ConfigError(f"{file}: cannot read the prices: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: this is not TOML: {error}") from error
+
+
+def parse(text: str, file: Path, owner: int) -> list[Rule]:
+    """Return the rules of a file's text."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: this is not TOML: {error}") from error
     entries = content.pop("price", [])
     if content or not isinstance(entries, list):
@@ -123,12 +132,13 @@ def _rule(entry: Entry, file: str, owner: int, place: int) -> Rule:
     names = tuple(match.normal(name) for name in names if name)
     _check(entry, names)
     prefix = None if entry.prefix is None else match.normal(entry.prefix)
+    start_ms = -FOREVER if entry.valid_from is None else _midnight(entry.valid_from)
     return Rule(
         label=f"{file} {names[0] if names else f'{prefix}*'}",
         provider=entry.provider,
         names=names,
         prefix=prefix,
-        start_ms=-FOREVER if entry.valid_from is None else _midnight(entry.valid_from),
+        start_ms=start_ms,
         end_ms=FOREVER if entry.valid_to is None else _midnight(entry.valid_to),
         when=frozenset(entry.when.items()),
         prices=_prices(entry),
@@ -138,7 +148,7 @@ def _rule(entry: Entry, file: str, owner: int, place: int) -> Rule:
         since=entry.valid_from.isoformat() if entry.valid_from else "",
         source=entry.source,
         read=entry.read,
-        rank=(owner, 1000 if prefix is None else len(prefix), place),
+        rank=(owner, 1000 if prefix is None else len(prefix), start_ms, place),
     )
 
 

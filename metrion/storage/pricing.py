@@ -41,11 +41,10 @@ def priced_calls(
     connection: Connection, account_id: int, after: bytes, until: bytes, limit: int
 ) -> Iterator[Stored[Any]]:
     """An account's calls with ids above `after` and below `until`, in their order, `limit` at most."""
-    query = select(calls).where(
-        calls.c.account_id == account_id, calls.c.request_id > after, calls.c.request_id < until
-    )
+    query = select(calls).where(calls.c.account_id == account_id, calls.c.request_id > after, calls.c.request_id < until)
     ordered = query.order_by(calls.c.request_id).limit(limit)
-    yield from connection.execute(ordered, execution_options={"yield_per": _FETCHED})
+    with connection.execute(ordered, execution_options={"yield_per": _FETCHED}) as found:
+        yield from found
 
 
 def start_run(connection: Connection, now_ms: int, reason: str) -> int:

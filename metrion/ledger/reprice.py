@@ -1,0 +1,107 @@
+"""Pricing rows again: a few in a step and a transaction, so that new calls are written in between.
+
+A row whose cost and counts come out as they are is left alone. So a run that was stopped is simply run again, and one
+that is run twice changes nothing. What providers reported stays: it is in the usage that is read again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from metrion.kit.clock import now_ms
+from metrion.ledger.price import price
+from metrion.ledger.reread import ESTIMATED, call_of, usage_of
+from metrion.ledger.totals import Totals
+from metrion.prices.catalog import PriceBook
+from metrion.prices.match import stands_for
+from metrion.storage import pricing
+from metrion.storage.database import Connection, Database
+from metrion.storage.pricing import COST, COUNTS, Change
+from metrion.storage.rows import COLUMNS, Row, add_totals
+
+STEP_ROWS = 200
+_STEP_BYTES = 4 * 1024 * 1024  # of usage: the results of a batch are one row
+_AT = {name: at for at, name in enumerate(COLUMNS)}
+_COMPARED = [name for name in (*COUNTS, *COST) if name not in ("rare", "price_ref")]  # these two may be told otherwise
+
+
+class Scope(NamedTuple):
+    """One account's calls with ids above `after` and below `until`; of one provider or model where these are given."""
+
+    account_id: int
+    after: bytes
+    until: bytes
+    provider: str = ""
+    model: str = ""
+
+    def holds(self, row: Any) -> bool:
+        if self.provider and row.provider != self.provider:
+            return False
+        return not self.model or stands_for(row.model, self.model) or stands_for(row.requested_model, self.model)
+
+
+class Step(NamedTuple):
+    """What one step did. `last` is the id to go on after, None at the end; `changes` those that were, or would be, made."""
+
+    last: bytes | None
+    run_id: int
+    changes: list[Change]
+
+
+def step(database: Database, book: PriceBook, scope: Scope, run_id: int, reason: str, *, dry_run: bool) -> Step:
+    """Price the first rows of `scope` again; `run_id` is 0 until something has changed."""
+    with database.begin() as connection:
+        rows, last = _read(connection, scope)
+        changes = [change for row in rows if scope.holds(row) if (change := _change(book, row)) is not None]
+        if changes and not dry_run:
+            moment = now_ms()
+            run_id = run_id or pricing.start_run(connection, moment, reason)
+            pricing.replace_costs(connection, run_id, moment, changes)
+            _move_totals(connection, changes)
+    return Step(last, run_id, changes)
+
+
+def _read(connection: Connection, scope: Scope) -> tuple[list[Any], bytes | None]:
+    rows: list[Any] = []
+    size = 0
+    for row in pricing.priced_calls(connection, scope.account_id, scope.after, scope.until, STEP_ROWS):
+        rows.append(row)
+        size += len(row.usage_raw or "")
+        if len(rows) == STEP_ROWS or size >= _STEP_BYTES:
+            return rows, row.request_id
+    return rows, None
+
+
+def _change(book: PriceBook, row: Any) -> Change | None:
+    """What pricing a row again changes; None where nothing, and where there is no usage to price by."""
+    if row.cost_source != ESTIMATED and row.usage_raw is None and row.rare is None:
+        return None
+    after = _estimated(book, row) if row.cost_source == ESTIMATED else price(book, call_of(row))
+    if all(getattr(row, name) == after[_AT[name]] for name in _COMPARED):
+        return None
+    before = {name: getattr(row, name) for name in COUNTS if getattr(row, name) != after[_AT[name]]}
+    return Change(row, after, orjson.dumps(before).decode() if before else None)
+
+
+def _estimated(book: PriceBook, row: Any) -> Row:
+    """The row of estimated usage with today's price of it; what has no price any more is no estimate either."""
+    cost = book.cost(row.provider, row.model, usage_of(row), row.started_ms)
+    source = ESTIMATED if cost.source == "computed" else cost.source
+    after = list(_row(row))
+    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost.nano, source, cost.ref
+    return tuple(after)
+
+
+def _move_totals(connection: Connection, changes: list[Change]) -> None:
+    totals = Totals()
+    for change in changes:
+        totals.add(_row(change.before), -1)
+        totals.add(change.after)
+    for table, sums in totals.tables():
+        add_totals(connection, table, sums)
+
+
+def _row(stored: Any) -> Row:
+    return tuple(getattr(stored, name) for name in COLUMNS)
