@@ -16,15 +16,16 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from metrion.accounts.operations import OPERATIONS
+from metrion.accounts.operations import OPERATIONS as account_operations
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
 from metrion.control import listen
 from metrion.datadir import hold_lock
-from metrion.errors import MetrionError
+from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
 from metrion.ledger.journal import Journal
+from metrion.ledger.operations import OPERATIONS as ledger_operations
 from metrion.ledger.recovery import recover
 from metrion.ledger.writer import Writer
 from metrion.prices.catalog import PriceBook
@@ -63,7 +64,7 @@ async def serve(settings: Settings, *, started: Callable[[], None] | None = None
 
 async def _serve(settings: Settings, database: Database, vault: Vault, started: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    book = PriceBook.load(settings.prices_file)
+    book = PriceBook.load(settings.own_prices)
     journal = Journal(settings.data_dir / "journal", loop, strict=settings.durability == "strict")
     writer = Writer(database, book, journal, loop)
     admission = Admission(settings.rate_limit_per_minute, settings.free_monthly_requests)
@@ -77,19 +78,17 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     _quiet_interpreter()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.stop)
-    control = await listen(settings, _operations(writer, registry, vault))
+    control = await listen(settings, _operations(settings, writer, book, registry, vault))
     try:
         await server.serve(sockets=[listener])
     finally:
         control.close()
         proxy.cut_all()
-        await asyncio.sleep(0)  # the cuts' records go out with this tick
-        await asyncio.sleep(0)
+        await journal.drain()  # the cuts' records reach the writer
         proxy.close()
         await loop.run_in_executor(None, writer.stop)
         await asyncio.sleep(0)  # the writer's last batch is settled with this tick
-        writer.tidy()
-        journal.close()
+        journal.close(rows_durable=writer.sync())
 
 
 def _restore(admission: Admission, connection: Connection, settings: Settings, now: float) -> None:
@@ -161,20 +160,24 @@ class _Server(uvicorn.Server):
         self._proxy.stopping = True
 
 
-def _operations(writer: Writer, registry: Registry, vault: Vault) -> Callable[[str, dict[str, Any]], Any]:
+def _operations(
+    settings: Settings, writer: Writer, book: PriceBook, registry: Registry, vault: Vault
+) -> Callable[[str, dict[str, Any]], Any]:
     """What commands ask for through the control socket: run by the writer, effective before the answer."""
 
+    def change_account(database: Database, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        with database.begin() as connection:
+            result = account_operations[name](connection, vault, arguments)
+        with database.begin() as connection:
+            registry.reload_account(connection, int(result["account_id"]))
+        return result
+
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        operation = OPERATIONS[name]
-
-        def job(database: Database) -> dict[str, Any]:
-            with database.begin() as connection:
-                result = operation(connection, vault, arguments)
-            with database.begin() as connection:
-                registry.reload_account(connection, int(result["account_id"]))
-            return result
-
-        return await writer.run(job)
+        if name in account_operations:
+            return await writer.run(lambda database: change_account(database, name, arguments))
+        if name in ledger_operations:  # the book is the writer's own
+            return await writer.run(lambda database: ledger_operations[name](settings, database, book, arguments))
+        raise InputError("the running server does not know this operation; restart it")
 
     return perform
 

@@ -1,7 +1,8 @@
 """The journal: what must not be lost is here before anything is promised.
 
-Records of one loop tick go out in one `write`, and what waits for them (dialling, the last chunk) queues behind it. `write` survives
-`kill -9`; a thread calls fsync at most every 100 ms, or, where `strict`, before a completion counts as kept.
+Records of one loop tick go out in one `write`, and what waits for them (dialling, the last chunk) queues behind it.
+`write` survives `kill -9`; a thread calls fsync at most every 100 ms, or, where `strict`, before a completion counts as
+kept.
 
 Everything here runs on the event loop, but for the syncing thread and `discard`, which the writer's thread calls.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,7 @@ Then = Callable[[bool], None]
 SYNC_INTERVAL = 0.1  # seconds
 _SEGMENT_BYTES = 32 * 1024 * 1024
 _TIDY_BYTES = 1024 * 1024  # an idle segment above this gives way to a new one, so that it can go
+_PROBE_BYTES = 1024 * 1024
 log = structlog.get_logger("metrion.ledger")
 
 
@@ -32,7 +33,7 @@ def segment_paths(folder: Path) -> list[Path]:
 
 
 class Journal:
-    """Append-only segments in `folder`. `full_bytes`: beyond this many bytes of segments not yet in the database, nothing is admitted."""
+    """Append-only segments in `folder`. `full_bytes`: with this much not in the database, nothing is admitted."""
 
     def __init__(
         self, folder: Path, loop: asyncio.AbstractEventLoop, *, strict: bool = False, full_bytes: int = 1 << 30
@@ -42,15 +43,15 @@ class Journal:
         self._loop = loop
         self._strict = strict
         self._full_bytes = full_bytes
-        last = segment_paths(folder)
-        self._segment = int(last[-1].stem) if last else 0
+        # Segments that are here already were recovered: their rows are committed, and the next checkpoint lets them go.
+        self._sizes = {int(path.stem): path.stat().st_size for path in segment_paths(folder)}
+        self._segment = max(self._sizes, default=0)
         self._size = 0
         self._fd = -1
         self._records: list[bytes] = []
         self._thens: list[Then] = []
         self._thens_after_sync: list[Then] = []
         self._unsettled: Counter[int] = Counter()  # segment → records whose rows are not committed yet
-        self._sizes: dict[int, int] = {}
         self._failing = False
         self._sync = _Syncer(loop)
         self._open_next()
@@ -80,11 +81,8 @@ class Journal:
         kept = self._write(data)
         for then in thens:
             _call(then, kept)
-        if after_sync and kept:
-            self._sync.wait_for(after_sync)
-        else:
-            for then in after_sync:
-                _call(then, kept)
+        if after_sync:
+            self._sync.wait_for(after_sync, kept)
         if self._size > _SEGMENT_BYTES:
             self._open_next()
 
@@ -93,7 +91,7 @@ class Journal:
             if self._fd < 0:  # the last segment could not be opened: the disk may be back
                 self._fd = self._open()
             if os.write(self._fd, data) != len(data):
-                raise OSError("short write")  # noqa: TRY301
+                raise OSError("short write")
         except OSError as problem:
             if not self._failing:
                 log.error(
@@ -118,11 +116,10 @@ class Journal:
                 self._open_next()
 
     def probe(self) -> None:
-        """Where the last write failed, see whether the next would work; called now and then while nothing is admitted."""
-        if self._failing and not self._records:
-            self._write(b"")
-            room = os.statvfs(self._folder)
-            self._failing = self._failing or room.f_bavail * room.f_frsize < _TIDY_BYTES
+        """Where the last write failed, see whether a larger one works; called now and then."""
+        if self._failing and not self._records and self._write(bytes(_PROBE_BYTES)):
+            self._size -= _PROBE_BYTES
+            self._cut_back()
 
     def _open(self) -> int:
         path = self._folder / f"{self._segment:010d}.journal"
@@ -150,12 +147,16 @@ class Journal:
 
     def removable(self) -> list[int]:
         """Closed segments of which every record's row is committed."""
-        return [segment for segment in self._sizes if self._unsettled[segment] <= 0]
+        return [segment for segment in list(self._sizes) if self._unsettled[segment] <= 0]
 
     def discard(self, segments: list[int]) -> None:
         """Delete segments whose rows are durable in the database."""
         for segment in segments:
-            (self._folder / f"{segment:010d}.journal").unlink(missing_ok=True)
+            path = self._folder / f"{segment:010d}.journal"
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as problem:  # a later start reads it again and finds nothing missing
+                log.warning("segment_not_removed", path=str(path), reason=problem.strerror)
 
     def forget(self, segments: list[int]) -> None:
         """Stop counting deleted segments."""
@@ -163,8 +164,15 @@ class Journal:
             self._sizes.pop(segment, None)
             self._unsettled.pop(segment, None)
 
-    def close(self) -> None:
-        """Write and sync what is left. An empty or fully settled last segment is removed."""
+    async def drain(self) -> None:
+        """Return when all that was appended is kept, or known not to be, and who waited for it was told."""
+        told = self._loop.create_future()
+        segment = self.append(b"", told.set_result, completion=True)
+        await told
+        self.settle(Counter((segment,)))
+
+    def close(self, *, rows_durable: bool) -> None:
+        """Write and sync what is left. Where the rows written so far are on the disk, segments without others go."""
         if self._records:
             self._flush()
         self._sync.stop()
@@ -172,8 +180,9 @@ class Journal:
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
-            if self._unsettled[self._segment] <= 0:
-                self.discard([self._segment])
+        if rows_durable:
+            self._sizes[self._segment] = self._size
+            self.discard(self.removable())
 
 
 def _call(then: Then, kept: bool) -> None:
@@ -191,20 +200,21 @@ class _Syncer:
         self._lock = threading.Condition()
         self._dirty: int | None = None
         self._retired: list[int] = []
-        self._waiting: list[Then] = []
+        self._waiting: list[tuple[Then, bool]] = []  # and whether its record was written
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="metrion-fsync", daemon=True)
         self._thread.start()
 
     def dirty(self, fd: int) -> None:
-        if self._dirty is None:  # read without the lock: at worst the thread is told once more than needed
+        if self._dirty != fd:  # read without the lock: at worst the thread is told once more than needed
             with self._lock:
                 self._dirty = fd
                 self._lock.notify()
 
-    def wait_for(self, thens: list[Then]) -> None:
+    def wait_for(self, thens: list[Then], written: bool) -> None:
+        """Call `thens` after the next fsync; also those whose write failed, so that all are called in order."""
         with self._lock:
-            self._waiting.extend(thens)
+            self._waiting.extend((then, written) for then in thens)
             self._lock.notify()
 
     def retire(self, fd: int) -> None:
@@ -219,6 +229,7 @@ class _Syncer:
         self._thread.join()
 
     def _run(self) -> None:
+        synced = True  # since somebody last waited: the system tells of a failure only once
         while True:
             with self._lock:
                 while self._dirty is None and not self._retired and not self._waiting and not self._stopping:
@@ -227,20 +238,22 @@ class _Syncer:
                 retired, self._retired = self._retired, []
                 waiting, self._waiting = self._waiting, []
                 stopping = self._stopping
-            kept = all([_fsync(one) for one in (*retired, *(() if fd is None or fd in retired else (fd,)))])
+            for one in {*retired, *(() if fd is None else (fd,))}:
+                synced = _fsync(one) and synced
             for one in retired:
                 os.close(one)
             if waiting:
-                self._loop.call_soon_threadsafe(_call_all, waiting, kept)
-            elif not stopping:
-                time.sleep(SYNC_INTERVAL)
+                self._loop.call_soon_threadsafe(_call_all, waiting, synced)
+                synced = True
             if stopping:
                 return
+            with self._lock:
+                self._lock.wait_for(lambda: self._waiting or self._stopping, SYNC_INTERVAL)
 
 
-def _call_all(thens: list[Then], kept: bool) -> None:
-    for then in thens:
-        _call(then, kept)
+def _call_all(waiting: list[tuple[Then, bool]], synced: bool) -> None:
+    for then, written in waiting:
+        _call(then, written and synced)
 
 
 def _fsync(fd: int) -> bool:

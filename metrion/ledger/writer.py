@@ -129,7 +129,7 @@ class Writer:
             for job, future in jobs:
                 _do(job, future)
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
-                self.tidy()
+                self._tidy()
 
     def _write(self, done: list[Done], refusals: list[Call]) -> None:
         """Write a batch, however long the database takes to take it."""
@@ -159,16 +159,21 @@ class Writer:
         )
         self._loop.call_soon_threadsafe(self._journal.settle, segments)
 
-    def tidy(self) -> None:
-        """Delete journal segments whose rows are on the disk; after `stop`, on any thread."""
-        self._tidied = time.monotonic()
+    def sync(self) -> bool:
+        """Bring the rows written so far to the disk; False where that may not be so. After `stop`, on any thread."""
         try:
-            segments = self._journal.removable()
-            if segments and self._database.checkpoint():
-                self._journal.discard(segments)
-                self._loop.call_soon_threadsafe(self._journal.forget, segments)
+            return self._database.checkpoint()
         except Exception as problem:
-            log.warning("journal_not_tidied", reason=str(problem))
+            log.warning("rows_not_synced", reason=str(problem))
+            return False
+
+    def _tidy(self) -> None:
+        """Delete journal segments whose rows are on the disk."""
+        self._tidied = time.monotonic()
+        segments = self._journal.removable()
+        if segments and self.sync():
+            self._journal.discard(segments)
+            self._loop.call_soon_threadsafe(self._journal.forget, segments)
 
 
 def _take(queue: deque[T]) -> list[T]:

@@ -63,7 +63,7 @@ def test_zeros_behind_the_last_record_are_its_end() -> None:
 
 
 def test_a_whole_record_that_is_no_call_is_passed_over() -> None:
-    """A later version's, or a usage that a bug let through: the calls behind it must not be lost, nor the start fail."""
+    """A later version's, or one a bug let through: the calls behind it must not be lost, nor the start fail."""
     broken = make_call(reading=Reading(usage=[msgspec.Raw(b"{not json")]))
     deep = make_call(reading=Reading(usage=[msgspec.Raw(b'{"a":' * 50_000 + b"1" + b"}" * 50_000)]))
     payload = b"C[1,2]"
