@@ -50,14 +50,14 @@ def main() -> None:
 def table(figures: list[Figure]) -> str:
     """A line for each figure; behind each side but nginx its ratio to nginx."""
     others = [name for name in figures[0].values if name != BASELINE]
-    lines = [f"{'':28}{BASELINE:>10}" + "".join(f"{name:>12}{'ratio':>9}" for name in others)]
+    lines = [f"{'':28}{BASELINE:>10}" + "".join(f"{name:>12}{'ratio':>10}" for name in others)]
     for figure in figures:
         base = figure.values[BASELINE]
         line = f"{figure.name:28}{_number(base):>10}"
         for name in others:
             value = figure.values[name]
-            ratio = f"{value / base:.2f} x" if base > 0 else "–"
-            line += f"{_number(value):>12}{ratio:>9}"
+            ratio = f"{_number(value / base)} x" if base > 0 else "–"
+            line += f"{_number(value):>12}{ratio:>10}"
         lines.append(f"{line}  {figure.unit}".rstrip())
     return "\n".join(lines)
 
