@@ -22,10 +22,12 @@ from metrion.accounts.vault import open_vault
 from metrion.config import Settings
 from metrion.datadir import PATIENCE, RETRY_SECONDS, hold_lock, open_for_writing
 from metrion.errors import ConfigError, InputError, LockedError, MetrionError, StorageError, VaultError
+from metrion.storage.database import Database
 
 __all__ = ["ask", "hold_lock", "listen", "perform"]
 
 Run = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Here = Callable[[Database], dict[str, Any]]
 
 _REQUEST_BYTES = 64 * 1024
 _ANSWER_BYTES = 1024 * 1024
@@ -41,7 +43,8 @@ log = structlog.get_logger("metrion.control")
 async def listen(settings: Settings, run: Run) -> asyncio.Server:
     """Answer commands on the control socket until the server is closed; the caller holds the data directory.
 
-    `run` gets an operation's name and arguments, and returns when their effect is in memory and in the database.
+    `run` gets an operation's name and arguments, and returns when their effect is in memory and in the database; it
+    raises InputError for an operation that it does not know.
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,8 +75,8 @@ async def _answer(reader: asyncio.StreamReader, run: Run) -> dict[str, Any]:
         line = await asyncio.wait_for(reader.readline(), _READ_SECONDS)
         request = orjson.loads(line)
         operation, args = request["operation"], request["args"]
-        if operation not in OPERATIONS or not isinstance(args, dict):
-            return {"error": "InputError", "message": "the running server does not know this operation; restart it"}
+        if not isinstance(operation, str) or not isinstance(args, dict):
+            raise TypeError("not an operation's name and arguments")
         return {"answer": await run(operation, args)}
     except MetrionError as error:
         return {"error": type(error).__name__, "message": str(error)}
@@ -85,8 +88,11 @@ async def _answer(reader: asyncio.StreamReader, run: Run) -> dict[str, Any]:
         return {"error": "StorageError", "message": f"the server could not do it ({type(error).__name__}); see its log"}
 
 
-def perform(settings: Settings, operation: str, args: dict[str, Any]) -> dict[str, Any]:
-    """Run an operation in the running server, or here if there is none; raises MetrionError."""
+def perform(settings: Settings, operation: str, args: dict[str, Any], here: Here | None = None) -> dict[str, Any]:
+    """Run an operation in the running server, or here if there is none; raises MetrionError.
+
+    `here` does it with the writing connection; without one, the operation is one of an account's.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         answer = ask(settings, operation, args)
@@ -94,6 +100,8 @@ def perform(settings: Settings, operation: str, args: dict[str, Any]) -> dict[st
             return answer
         try:
             with open_for_writing(settings) as database:
+                if here is not None:
+                    return here(database)
                 vault = open_vault(settings, database)
                 with database.begin() as connection:
                     return OPERATIONS[operation](connection, vault, args)

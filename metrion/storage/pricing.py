@@ -23,6 +23,7 @@ COUNTS = (
 )
 COST = ("cost_nano", "cost_source", "price_ref")
 
+_NANO_AT = COLUMNS.index("cost_nano")
 _FETCHED = 16  # rows at once: one that holds a batch's results is tens of megabytes
 _TAKEN_IDS = 500
 _OF_CALL = (calls.c.account_id == bindparam("of_account")) & (calls.c.request_id == bindparam("of_request"))
@@ -35,6 +36,11 @@ class Change(NamedTuple):
     before: Stored[Any]
     after: Row
     counts: str | None  # JSON of the counts before, where they differ
+
+    @property
+    def new_nano(self) -> int | None:
+        nano: int | None = self.after[_NANO_AT]
+        return nano
 
 
 def priced_calls(
