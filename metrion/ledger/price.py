@@ -17,8 +17,10 @@ log = structlog.get_logger("metrion.ledger")
 _UNKNOWN = Cost(None, "unknown", None)
 _NOTHING_USED = Cost(0, "computed", None)
 _EMPTY = Usage()
-_INT64 = (1 << 63) - 1
-# Outcomes after which what was counted is all there is; a call that was cut may have cost more than its answer had said by then.
+# Beyond these a figure is nonsense, and a sum of such figures would not fit into its column.
+_MOST_TOKENS = 10**12
+_MOST_NANO = 10**15
+# Outcomes after which what was counted is all there is; a call that was cut may have cost more than it had said so far.
 _FREE = {Outcome.REJECTED.value, Outcome.PROVIDER_ERROR.value}
 _WHOLE = {Outcome.OK.value, Outcome.PROVIDER_ERROR.value, Outcome.CACHED.value}
 
@@ -31,14 +33,17 @@ def price(book: PriceBook, call: Call) -> Row:
         reading = msgspec.structs.replace(reading, model=model)
     usage: Usage | None = None
     raw: str | None = None
+    rare: str | None = None
     cost = _UNKNOWN
     try:
         if reading is not None:
             usage, raw = understand(call.provider, call.format, reading)
         cost = _cost(book, call, model, usage)
+        _check(usage or _EMPTY, cost)
+        rare = _rare(call, usage or _EMPTY)
     except Exception:  # whatever a provider sends, the call keeps its row
         log.exception("usage_not_understood", provider=call.provider, endpoint=call.endpoint, request_id=call.id.hex())
-        cost = _UNKNOWN
+        usage, cost = None, _UNKNOWN
     seen = usage or _EMPTY
     return (
         call.account_id,
@@ -56,14 +61,14 @@ def price(book: PriceBook, call: Call) -> Row:
         call.outcome,
         call.error_code or None,
         _text(call.error_message) or None,
-        min(seen.input_tokens, _INT64),
-        min(seen.cached_input_tokens, _INT64),
-        min(seen.cache_write_5m_tokens, _INT64),
-        min(seen.cache_write_1h_tokens, _INT64),
-        min(seen.output_tokens, _INT64),
-        min(seen.reasoning_tokens, _INT64),
+        seen.input_tokens,
+        seen.cached_input_tokens,
+        seen.cache_write_5m_tokens,
+        seen.cache_write_1h_tokens,
+        seen.output_tokens,
+        seen.reasoning_tokens,
         raw,
-        _rare(call, seen),
+        rare,
         cost.nano,
         cost.source,
         cost.ref,
@@ -78,13 +83,28 @@ def price(book: PriceBook, call: Call) -> Row:
 
 def _cost(book: PriceBook, call: Call, model: str, usage: Usage | None) -> Cost:
     if usage is None:
-        # A call that was refused, here or by its provider, and an endpoint that only counts, cost nothing; the rest is not known.
+        # A call that was refused, here or by its provider, and an endpoint that only counts, cost nothing; the rest is
+        # not known.
         free = call.outcome in _FREE or (call.outcome == Outcome.OK.value and call.format == "count_only")
         return _NOTHING_USED if free else _UNKNOWN
     reading = call.reading
     if call.outcome not in _WHOLE and not (reading and reading.done):
         return _UNKNOWN
     return book.cost(call.provider, model, usage, call.started_ms)
+
+
+def _check(usage: Usage, cost: Cost) -> None:
+    """Raise OverflowError for figures that no call can have."""
+    tokens = max(
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+    )
+    if tokens > _MOST_TOKENS or (cost.nano or 0) > _MOST_NANO:
+        raise OverflowError(f"{tokens} tokens, {cost.nano} nano-dollars")
 
 
 def _text(value: str) -> str:

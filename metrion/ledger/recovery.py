@@ -10,7 +10,7 @@ from metrion.call import Call
 from metrion.config import Settings
 from metrion.ledger.journal import segment_paths
 from metrion.ledger.record import COMPLETION, records
-from metrion.ledger.writer import interrupted, write_calls
+from metrion.ledger.writer import interrupted, write_apart, write_calls
 from metrion.prices.catalog import PriceBook
 from metrion.storage.database import Database
 
@@ -26,24 +26,32 @@ def recover(settings: Settings, database: Database) -> int:
     book = PriceBook.load(settings.own_prices)
     found = 0
     open_calls: dict[bytes, Call] = {}
-    ended: list[Call] = []
+    ended: dict[bytes, Call] = {}  # a stream may have two completions, of which the second knows more
     for segment in segments:
         for kind, call in records(segment.read_bytes()):
             if kind != COMPLETION:
                 open_calls[call.id] = call
                 continue
             open_calls.pop(call.id, None)
-            ended.append(call)
+            ended[call.id] = call
             if len(ended) >= _BATCH:
-                found += write_calls(database, book, ended, fresh=False)
-                ended = []
-    ended += [interrupted(call) for call in open_calls.values()]
-    for at in range(0, len(ended), _BATCH):
-        found += write_calls(database, book, ended[at : at + _BATCH], fresh=False)
+                found += _write(database, book, list(ended.values()))
+                ended.clear()
+    rest = [*ended.values(), *map(interrupted, open_calls.values())]
+    for at in range(0, len(rest), _BATCH):
+        found += _write(database, book, rest[at : at + _BATCH])
     _remove(segments, database)
     if found:
         log.warning("calls_recovered", calls=found, interrupted=len(open_calls))
     return found
+
+
+def _write(database: Database, book: PriceBook, calls: list[Call]) -> int:
+    try:
+        return write_calls(database, book, calls, fresh=False)
+    except Exception as problem:  # one of them, or the database: then this raises, and nothing is removed
+        log.warning("calls_recovered_one_by_one", calls=len(calls), reason=str(problem))
+        return write_apart(database, book, calls)
 
 
 def _remove(segments: list[Path], database: Database) -> None:

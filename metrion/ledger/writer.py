@@ -1,6 +1,7 @@
-"""The writer: a thread that turns ended calls into rows and totals, a batch a transaction, and runs commands in between.
+"""The writer: a thread that turns ended calls into rows and totals, a batch a transaction, and runs commands between.
 
-It owns the writing connection. What it has not written is still in the journal, so it may be late, fail and try again; it may not lose.
+It owns the writing connection. What it has not written is still in the journal, so it may be late, fail and try again;
+it may not lose.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from metrion.call import Call, Outcome
@@ -31,6 +33,7 @@ _BATCH_ROWS = 5000
 _BACKLOG = 250_000  # calls in memory beyond which no more are admitted
 _TIDY_SECONDS = 2.0
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_TRIES_TOGETHER = 2  # of a batch; then each call is written by itself, in case it is one of them that fails
 log = structlog.get_logger("metrion.ledger")
 
 
@@ -48,6 +51,21 @@ def write_calls(
             rows = [row for row in rows if (row[0], row[1]) not in there]
         _write_rows(connection, rows, [price(book, call) for call in refusals])
     return len(rows)
+
+
+def write_apart(database: Database, book: PriceBook, calls: Sequence[Call]) -> int:
+    """Write each call by itself, and one the database does not take without its usage: it must not hold up the others.
+
+    Returns how many rows are new; raises what the database says where it takes nothing at all.
+    """
+    new = 0
+    for call in calls:
+        try:
+            new += write_calls(database, book, [call], fresh=False)
+        except Exception as problem:
+            new += write_calls(database, book, [msgspec.structs.replace(call, reading=None)], fresh=False)
+            log.error("usage_not_written", request_id=call.id.hex(), reason=str(problem))
+    return new
 
 
 def _write_rows(connection: Connection, rows: Sequence[Row], counted: Sequence[Row]) -> None:
@@ -70,12 +88,12 @@ class Writer:
         # deques: appended on the loop and emptied here without a lock
         self._done: deque[Done] = deque()
         self._refusals: deque[Call] = deque()
-        self._jobs: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()  # a command waits, or we stop: write what there is now
         self._backlog = 0
         self._tidied = time.monotonic()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrion-writer", daemon=True)
 
     # ── on the event loop ─────────────────────────────────────────────────────────────────────────────────────────
@@ -102,15 +120,15 @@ class Writer:
 
     async def run(self, job: Callable[[Database], T]) -> T:
         """Run `job` with the writing connection, on the writer's thread, after everything that ended before."""
-        future: Future[object] = Future()
+        future: Future[T] = Future()
         self._jobs.append((lambda: job(self._database), future))
         self._hurry.set()
         self._wake.set()
-        return await asyncio.wrap_future(future)  # type: ignore[return-value]
+        return await asyncio.wrap_future(future)
 
     def stop(self) -> None:
         """Write everything and end the thread."""
-        self._stopping = True
+        self._stopping.set()
         self._hurry.set()
         self._wake.set()
         self._thread.join()
@@ -118,27 +136,28 @@ class Writer:
     # ── on the writer's thread ────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        while not (self._stopping and not self._done and not self._jobs and not self._refusals):
+        while not self._stopping.is_set() or self._done or self._jobs or self._refusals:
             self._wake.wait(_TIDY_SECONDS)
             self._hurry.wait(BATCH_SECONDS)
             self._wake.clear()
             self._hurry.clear()
             jobs = _take(self._jobs)
             while self._done or self._refusals:
-                self._write(_take(self._done), _take(self._refusals))
+                if not self._write(_take(self._done), _take(self._refusals)):
+                    return  # the next start finds them in the journal
             for job, future in jobs:
                 _do(job, future)
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
                 self._tidy()
 
-    def _write(self, done: list[Done], refusals: list[Call]) -> None:
-        """Write a batch, however long the database takes to take it."""
+    def _write(self, done: list[Done], refusals: list[Call]) -> bool:
+        """Write a batch, however long the database takes to take it; False where it did not before the end."""
         calls = [call for call, _, _ in done]
         self._backlog = len(calls)
         tries = 0
         while True:
             try:
-                write_calls(self._database, self._book, calls, refusals, fresh=tries == 0)
+                self._try_to_write(calls, refusals, tries)
                 break
             except Exception as problem:
                 wait = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
@@ -149,15 +168,21 @@ class Writer:
                     retry_in=wait,
                     hint="they are safe in the journal",
                 )
-                if self._stopping and tries >= len(_RETRY_SECONDS):
-                    return  # the next start finds them in the journal
                 tries += 1
-                time.sleep(wait)
+                if self._stopping.wait(wait) and tries > len(_RETRY_SECONDS):
+                    return False
         self._backlog = 0
         segments = Counter(
             segment for _, intent, completion in done for segment in (intent, completion) if segment >= 0
         )
         self._loop.call_soon_threadsafe(self._journal.settle, segments)
+        return True
+
+    def _try_to_write(self, calls: list[Call], refusals: list[Call], tries: int) -> None:
+        if tries >= _TRIES_TOGETHER:
+            write_apart(self._database, self._book, calls)
+            calls = []
+        write_calls(self._database, self._book, calls, refusals, fresh=tries == 0)
 
     def sync(self) -> bool:
         """Bring the rows written so far to the disk; False where that may not be so. After `stop`, on any thread."""
@@ -180,7 +205,9 @@ def _take(queue: deque[T]) -> list[T]:
     return [queue.popleft() for _ in range(min(len(queue), _BATCH_ROWS))]
 
 
-def _do(job: Callable[[], object], future: Future[object]) -> None:
+def _do(job: Callable[[], T], future: Future[T]) -> None:
+    if not future.set_running_or_notify_cancel():  # whoever asked is gone
+        return
     try:
         future.set_result(job())
     except BaseException as problem:

@@ -125,7 +125,10 @@ async def test_a_waiter_that_fails_takes_no_neighbour_along(journal: Journal, fo
 
 
 async def test_what_a_waiter_appends_goes_out_with_the_next_tick(journal: Journal, folder: Path) -> None:
-    journal.append(b"one", lambda _: journal.append(b"two", nobody) and None)
+    def append_one_more(_: bool) -> None:
+        journal.append(b"two", nobody)
+
+    journal.append(b"one", append_one_more)
     assert await kept(journal, b"three") == (1, True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
