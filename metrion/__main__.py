@@ -14,7 +14,7 @@ from metrion import __version__
 from metrion.errors import MetrionError
 from metrion.kit.secrets import mask_credentials
 
-COMMANDS = ("serve", "demo", "account", "key", "logs", "usage", "migrate", "doctor")
+COMMANDS = ("serve", "demo", "account", "key", "logs", "usage", "reprice", "migrate", "doctor")
 
 
 class Commands(TyperGroup):
@@ -26,7 +26,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        return typer.main.get_command(importlib.import_module(f"metrion.commands.{cmd_name}").app)
+        return typer.main.get_command(importlib.import_module(f"metrion.commands.{cmd_name.replace('-', '_')}").app)
 
 
 # No completion: it would edit the shell's files. No pretty errors: they may show the variables of a traceback.

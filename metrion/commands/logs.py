@@ -22,7 +22,8 @@ from metrion.commands.common import (
 )
 from metrion.config import load_settings
 from metrion.datadir import open_for_reading
-from metrion.storage.reports import CALL_FIELDS, call_fields, recent_calls, stream_calls
+from metrion.errors import InputError
+from metrion.storage.reports import CALL_FIELDS, call_fields, cost_history, recent_calls, stream_calls
 
 app = new_app()
 _LATEST = 50
@@ -36,15 +37,21 @@ Format = Annotated[
 ]
 
 
+History = Annotated[bool, typer.Option("--history", help="In jsonl: what each call cost before it was priced again.")]
+
+
 @app.command()
 def logs(
     account: AccountEmail,
     since: Since = None,
     until: Until = None,
     output: Format = "table",
+    history: History = False,
     data_dir: DataDir = None,
 ) -> None:
     """Show an account's calls, one by one."""
+    if history and output != "jsonl":
+        raise InputError("--history goes with --format jsonl")
     settings = load_settings(data_dir=data_dir)
     since_ms, until_ms = parse_time(since, "--since"), parse_time(until, "--until", end=True)
     with open_for_reading(settings) as engine, engine.connect() as connection:
@@ -52,11 +59,13 @@ def logs(
         if output == "table":
             _print_table(recent_calls(connection, account_id, since_ms, until_ms, _LATEST))
             return
-        calls = (call_fields(row) for row in stream_calls(connection, account_id, since_ms, until_ms))
-        if output == "jsonl":
-            _print_jsonl(calls)
+        rows = stream_calls(connection, account_id, since_ms, until_ms)
+        if output == "csv":
+            _print_csv(call_fields(row) for row in rows)
+        elif history:
+            _print_jsonl(call_fields(row) | {"cost_history": cost_history(connection, row)} for row in rows)
         else:
-            _print_csv(calls)
+            _print_jsonl(call_fields(row) for row in rows)
         sys.stdout.flush()
 
 

@@ -6,8 +6,9 @@ that is run twice changes nothing. What providers reported stays: it is in the u
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from metrion.kit.clock import now_ms
@@ -27,12 +28,12 @@ _AT = {name: at for at, name in enumerate(COLUMNS)}
 _COMPARED = [name for name in (*COUNTS, *COST) if name not in ("rare", "price_ref")]  # these two may be told otherwise
 
 
-class Scope(NamedTuple):
-    """One account's calls with ids above `after` and below `until`; of one provider or model where these are given."""
+class Scope(msgspec.Struct, frozen=True):
+    """One account's calls with ids from `first` to below `end`; of one provider or model where these are given."""
 
     account_id: int
-    after: bytes
-    until: bytes
+    first: bytes
+    end: bytes
     provider: str = ""
     model: str = ""
 
@@ -42,35 +43,62 @@ class Scope(NamedTuple):
         return not self.model or stands_for(row.model, self.model) or stands_for(row.requested_model, self.model)
 
 
-class Step(NamedTuple):
-    """What one step did. `last` is the id to go on after, None at the end; `changes` those that were, or would be, made."""
+class Repriced(msgspec.Struct):
+    """What pricing a model's rows again changes. Money in nano-dollars; rows without a cost are counted apart."""
 
-    last: bytes | None
+    provider: str
+    model: str
+    rows: int = 0
+    old_nano: int = 0
+    new_nano: int = 0
+    old_without: int = 0
+    new_without: int = 0
+
+    def add(self, other: Repriced) -> None:
+        for name in ("rows", "old_nano", "new_nano", "old_without", "new_without"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one step did. `next` is the id to go on from, None at the end; `run_id` 0 until something has changed."""
+
+    next: bytes | None
     run_id: int
-    changes: list[Change]
+    changed: list[Repriced]
 
 
-def step(database: Database, book: PriceBook, scope: Scope, run_id: int, reason: str, *, dry_run: bool) -> Step:
-    """Price the first rows of `scope` again; `run_id` is 0 until something has changed."""
+def step(database: Database, book: PriceBook, scope: Scope, run_id: int, reason: str) -> Step:
+    """Price the first rows of `scope` again, as a part of the run `run_id` (0: of a new one)."""
     with database.begin() as connection:
-        rows, last = _read(connection, scope)
-        changes = [change for row in rows if scope.holds(row) if (change := _change(book, row)) is not None]
-        if changes and not dry_run:
+        changes, following = _changes(connection, book, scope)
+        if changes:
             moment = now_ms()
             run_id = run_id or pricing.start_run(connection, moment, reason)
             pricing.replace_costs(connection, run_id, moment, changes)
             _move_totals(connection, changes)
-    return Step(last, run_id, changes)
+    return Step(following, run_id, _by_model(changes))
+
+
+def rehearse(connection: Connection, book: PriceBook, scope: Scope) -> Step:
+    """Say what `step` would do; `connection` need only read."""
+    changes, following = _changes(connection, book, scope)
+    connection.rollback()  # a reader that held on would keep the WAL from being checkpointed
+    return Step(following, 0, _by_model(changes))
+
+
+def _changes(connection: Connection, book: PriceBook, scope: Scope) -> tuple[list[Change], bytes | None]:
+    rows, following = _read(connection, scope)
+    return [change for row in rows if scope.holds(row) if (change := _change(book, row)) is not None], following
 
 
 def _read(connection: Connection, scope: Scope) -> tuple[list[Any], bytes | None]:
     rows: list[Any] = []
     size = 0
-    for row in pricing.priced_calls(connection, scope.account_id, scope.after, scope.until, STEP_ROWS):
+    for row in pricing.stored_calls(connection, scope.account_id, scope.first, scope.end, STEP_ROWS):
         rows.append(row)
         size += len(row.usage_raw or "")
         if len(rows) == STEP_ROWS or size >= _STEP_BYTES:
-            return rows, row.request_id
+            return rows, (int.from_bytes(row.request_id, "big") + 1).to_bytes(16, "big")
     return rows, None
 
 
@@ -101,6 +129,17 @@ def _move_totals(connection: Connection, changes: list[Change]) -> None:
         totals.add(change.after)
     for table, sums in totals.tables():
         add_totals(connection, table, sums)
+
+
+def _by_model(changes: list[Change]) -> list[Repriced]:
+    found: dict[tuple[str, str], Repriced] = {}
+    for change in changes:
+        key = (change.before.provider, change.before.model)
+        old, new = change.before.cost_nano, change.new_nano
+        found.setdefault(key, Repriced(*key)).add(
+            Repriced(*key, 1, old or 0, new or 0, int(old is None), int(new is None))
+        )
+    return list(found.values())
 
 
 def _row(stored: Any) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row as Stored
@@ -43,13 +43,13 @@ class Change(NamedTuple):
         return nano
 
 
-def priced_calls(
-    connection: Connection, account_id: int, after: bytes, until: bytes, limit: int
+def stored_calls(
+    connection: Connection, account_id: int, first: bytes, end: bytes, limit: int
 ) -> Iterator[Stored[Any]]:
-    """An account's calls with ids above `after` and below `until`, in their order, `limit` at most."""
-    query = select(calls).where(calls.c.account_id == account_id, calls.c.request_id > after, calls.c.request_id < until)
-    ordered = query.order_by(calls.c.request_id).limit(limit)
-    with connection.execute(ordered, execution_options={"yield_per": _FETCHED}) as found:
+    """An account's calls with ids from `first` to below `end`, in their order, `limit` at most."""
+    ids = calls.c.request_id
+    query = select(calls).where(calls.c.account_id == account_id, ids >= first, ids < end).order_by(ids).limit(limit)
+    with connection.execute(query, execution_options={"yield_per": _FETCHED}) as found:
         yield from found
 
 
@@ -101,12 +101,12 @@ def _parameters(change: Change) -> dict[str, Any]:
     return {"of_account": row["account_id"], "of_request": row["request_id"], **new}
 
 
-def versions_of(connection: Connection, account_id: int, request_ids: Iterable[bytes]) -> Sequence[Stored[Any]]:
-    """What these calls cost before, with the reason and time of each change; oldest first by call."""
+def versions_of(connection: Connection, account_id: int, request_id: bytes) -> Sequence[Stored[Any]]:
+    """What a call cost before, with the reason and time of each change, the oldest first."""
     query = (
         select(repricings, repricing_runs.c.reason)
         .join(repricing_runs, repricing_runs.c.id == repricings.c.run_id)
-        .where(repricings.c.account_id == account_id, repricings.c.request_id.in_(list(request_ids)))
-        .order_by(repricings.c.request_id, repricings.c.version)
+        .where(repricings.c.account_id == account_id, repricings.c.request_id == request_id)
+        .order_by(repricings.c.version)
     )
     return connection.execute(query).all()

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Table, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, Table, case, func, select
 
 from metrion.call import Outcome
 from metrion.kit.clock import DAY_MS, HOUR_MS, iso, now_ms
 from metrion.kit.ids import first_id
 from metrion.kit.money import usd_from_nano
 from metrion.storage.database import Connection
-from metrion.storage.tables import calls, model_days, model_hours, requester_days, requester_hours
+from metrion.storage.pricing import versions_of
+from metrion.storage.tables import calls, model_days, model_hours, repricings, requester_days, requester_hours
 
 CALL_FIELDS = (  # spec §3, in its order
     "request_id",
@@ -50,6 +51,7 @@ CALL_FIELDS = (  # spec §3, in its order
     "request_bytes",
     "response_bytes",
     "upstream_request_id",
+    "cost_version",  # 1, and more for one that was priced again
 )
 DIMENSIONS = ("day", "model", "provider", "requester")
 
@@ -64,11 +66,19 @@ def _between(account_id: int, since_ms: int | None, until_ms: int | None) -> Col
     return (calls.c.account_id == account_id) & (calls.c.request_id >= first) & (calls.c.request_id < last)
 
 
+def _calls() -> Select[Any]:
+    """A call with how often it was priced again."""
+    replaced = select(func.count()).where(
+        repricings.c.account_id == calls.c.account_id, repricings.c.request_id == calls.c.request_id
+    )
+    return select(calls, replaced.scalar_subquery().label("replaced"))
+
+
 def recent_calls(
     connection: Connection, account_id: int, since_ms: int | None, until_ms: int | None, limit: int
 ) -> Sequence[Row[Any]]:
     """The latest `limit` calls of [since, until) in Unix ms (None = no bound), newest first."""
-    query = select(calls).where(_between(account_id, since_ms, until_ms))
+    query = _calls().where(_between(account_id, since_ms, until_ms))
     return connection.execute(query.order_by(calls.c.request_id.desc()).limit(limit)).all()
 
 
@@ -79,7 +89,7 @@ def stream_calls(
 
     Each step is a read transaction of its own, so that a slow reader never keeps the WAL from being checkpointed.
     """
-    query = select(calls).where(_between(account_id, since_ms, until_ms)).order_by(calls.c.request_id).limit(_STEP)
+    query = _calls().where(_between(account_id, since_ms, until_ms)).order_by(calls.c.request_id).limit(_STEP)
     rows = connection.execute(query).all()
     while rows:
         connection.rollback()
@@ -125,7 +135,28 @@ def call_fields(row: Row[Any]) -> dict[str, Any]:
         "request_bytes": row.request_bytes,
         "response_bytes": row.response_bytes,
         "upstream_request_id": row.upstream_request_id,
+        "cost_version": row.replaced + 1,
     }
+
+
+def cost_history(connection: Connection, row: Row[Any]) -> list[dict[str, Any]]:
+    """What a call cost before it was priced again, the first figure first; `counts` only where these changed too."""
+    return (
+        [
+            {
+                "cost_version": old.version,
+                "cost_usd": None if old.cost_nano is None else usd_from_nano(old.cost_nano),
+                "cost_source": old.cost_source,
+                "price_ref": old.price_ref,
+                "replaced_at": iso(old.replaced_ms),
+                "reason": old.reason,
+                **({} if old.counts is None else {"counts": orjson.loads(old.counts)}),
+            }
+            for old in versions_of(connection, row.account_id, row.request_id)
+        ]
+        if row.replaced
+        else []
+    )
 
 
 class Sums(NamedTuple):

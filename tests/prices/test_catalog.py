@@ -144,10 +144,9 @@ def test_cache_writes_of_five_minutes_and_of_an_hour_have_their_own_prices(book:
 def test_a_service_tier_has_its_price_or_none(
     book: PriceBook, provider: str, model: str, tier: str, factor: float | None
 ) -> None:
-    counts = {"input_tokens": 1000, "output_tokens": 100}
     listed, tiered = (
-        usd(book, provider, model, Usage(**counts)),
-        usd(book, provider, model, Usage(**counts, service_tier=tier)),
+        usd(book, provider, model, Usage(input_tokens=1000, output_tokens=100, service_tier=name))
+        for name in ("", tier)
     )
 
     assert listed is not None
