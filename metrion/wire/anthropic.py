@@ -97,7 +97,7 @@ def _read_result(document: bytes, reading: Reading) -> None:
         keep_item(reading, Item(answered.id or "", answered.model or "", answered.usage))
 
 
-MESSAGES = Format(usage_mark("usage"), _read)
+MESSAGES = Format(usage_mark("usage"), _read, b"message_stop")
 COMPLETE = Format(re.compile(rb'"stop_reason"\s*:\s*"'), _read_completion)
 BATCH_RESULTS = Format(usage_mark("usage"), _read_result)
 

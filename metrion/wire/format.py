@@ -26,10 +26,15 @@ _STRING_END = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Format(NamedTuple):
-    """One wire format. `mark` finds the key of its usage; `read` raises ValueError on a document not as documented."""
+    """One wire format. `mark` finds the key of its usage; `read` raises ValueError on a document not as documented.
+
+    `closing` stands at the end of the event after which nothing comes, and which clients take for the end of the
+    stream; "" where only the body's end tells.
+    """
 
     mark: re.Pattern[bytes]
     read: Callable[[bytes, Reading], None]
+    closing: bytes = b""
 
 
 def usage_mark(key: str) -> re.Pattern[bytes]:

@@ -41,7 +41,7 @@ def _read(document: bytes, reading: Reading) -> None:
         reading.error = message(document)
 
 
-CHAT = Format(usage_mark("usage"), _read)
+CHAT = Format(usage_mark("usage"), _read, b"[DONE]")
 
 
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:

@@ -131,7 +131,7 @@ def billable_tools(items: list[_Item]) -> dict[str, int]:
     return counts
 
 
-RESPONSES = Format(usage_mark("usage"), _read)
+RESPONSES = Format(usage_mark("usage"), _read, b"response.completed")
 
 
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:

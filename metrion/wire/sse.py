@@ -12,6 +12,8 @@ from metrion.wire.format import Format, read, trim
 
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")  # how a blank line ends, and with it an event
 _LONGEST_END = 3
+_TAIL = 128  # bytes at a stream's end in which its closing event is looked for; Anthropic pads it with blanks
+_NEVER = b"\0"  # stands in no JSON
 _FIRST_EVENTS = 3  # events searched for the model's name before it is left at that
 _ERROR = b'"error"'
 _FIELDS = (
@@ -23,11 +25,12 @@ _FIELDS = (
 class SseReader:
     """Reads a stream of events into a Reading."""
 
-    __slots__ = ("_carry", "_format", "_last", "_mark", "_reading", "_searched", "_unseen")
+    __slots__ = ("_carry", "_closing", "_format", "_last", "_mark", "_reading", "_searched", "_unseen")
 
     def __init__(self, format: Format, reading: Reading) -> None:
         self._format = format
         self._mark = format.mark.search
+        self._closing = format.closing or _NEVER
         self._reading = reading
         self._unseen = _FIRST_EVENTS
         self._carry = bytearray()  # the beginning of an event whose end has not come yet
@@ -63,8 +66,14 @@ class SseReader:
         self._searched = len(carry)
 
     def _sift(self, events: bytes) -> None:
-        """Set whole events aside that hold nothing, which is nearly all of them, at the price of two searches."""
-        if self._unseen or self._mark(events) or events.find(_ERROR) >= 0 or not events.startswith(_FIELDS):
+        """Set whole events aside that hold nothing, which is nearly all of them, at the price of three searches."""
+        if (
+            self._unseen
+            or self._mark(events)
+            or events.find(_ERROR) >= 0
+            or events.find(self._closing, -_TAIL) >= 0
+            or not events.startswith(_FIELDS)
+        ):
             self._read(events)
         else:
             self._last = events
@@ -72,7 +81,12 @@ class SseReader:
     def _read(self, events: bytes) -> None:
         for event in _with_line_feeds(events).split(b"\n\n"):
             if document := data_of(event):
-                if self._unseen or self._mark(document) or document.find(_ERROR) >= 0:
+                if (
+                    self._unseen
+                    or self._mark(document)
+                    or document.find(_ERROR) >= 0
+                    or document.find(self._closing) >= 0
+                ):
                     self._last = b""
                     self._take(document)
                 else:

@@ -13,7 +13,7 @@ from metrion.call import Reading
 from metrion.wire import anthropic, gemini, mistral, openai_chat, openai_other, openai_responses
 from metrion.wire.batch import ResultsReader
 from metrion.wire.body import BodyReader, ErrorReader
-from metrion.wire.format import Format
+from metrion.wire.format import LIMIT, Format, read
 from metrion.wire.inflate import Inflater, UnreadableError, is_identity
 from metrion.wire.jsonarray import ArrayReader
 from metrion.wire.sse import SseReader
@@ -43,6 +43,14 @@ _EVENT_STARTS = (b"d", b"e", b"i", b"r", b":")  # data, event, id, retry, a comm
 class Tap(Protocol):
     """Reads one answer's body; see `open_tap`."""
 
+    @property
+    def reading(self) -> Reading:
+        """What was seen so far."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the event was seen that clients take for the end of the stream (`Format.closing`)."""
+
     def feed(self, data: bytes) -> None:
         """Take the body as on the wire (chunked framing removed), cut anywhere."""
 
@@ -66,16 +74,41 @@ def open_tap(format: str, status: int, content_type: str, content_encoding: str)
     return _BodyTap(format, status, content_type, content_encoding)
 
 
+def read_at_once(format: str, status: int, content_type: str, content_encoding: str, body: bytes) -> Reading | None:
+    """The Reading of a body that came in one piece: what a tap would give, without one where it is plain JSON."""
+    known = FORMATS.get(format)
+    if (
+        known is None
+        or status >= 400
+        or content_encoding
+        or format in _LINES
+        or len(body) > LIMIT
+        or not body.startswith(b"{")
+    ):
+        tap = open_tap(format, status, content_type, content_encoding)
+        if tap is None:
+            return None
+        tap.feed(body)
+        return tap.finish()
+    reading = Reading()
+    try:
+        read(known, body, reading)
+    except Exception as bug:  # metering must never break an answer
+        reading.facts["tap_failed"] = type(bug).__name__
+    return reading
+
+
 class _BodyTap:
     """Decompresses where needed, finds out how the body is framed, and feeds the reader for that."""
 
-    __slots__ = ("_content_type", "_format", "_next", "_reader", "_reading", "_status")
+    __slots__ = ("_closes", "_content_type", "_format", "_next", "_reader", "_status", "reading")
 
     def __init__(self, format: str, status: int, content_type: str, content_encoding: str) -> None:
         self._format = format
         self._status = status
         self._content_type = content_type
-        self._reading = Reading()
+        self.reading = Reading()
+        self._closes = status < 400 and bool(FORMATS[format].closing)
         self._reader: _Reader | None = None
         self._next: Callable[[bytes], None] = self._begin
         if not is_identity(content_encoding):
@@ -83,6 +116,10 @@ class _BodyTap:
                 self._next = Inflater(content_encoding, self._pass_on).feed
             except UnreadableError:
                 self._next = _ignore
+
+    @property
+    def closed(self) -> bool:
+        return self._closes and self.reading.done
 
     def feed(self, data: bytes) -> None:
         try:
@@ -98,7 +135,7 @@ class _BodyTap:
                 self._reader.finish()
         except Exception as bug:
             self._give_up(bug)
-        return self._reading
+        return self.reading
 
     def _begin(self, data: bytes) -> None:
         """Take uncompressed bytes until the reader is chosen; from then on it is fed directly."""
@@ -117,21 +154,21 @@ class _BodyTap:
     def _choose(self, start: bytes) -> _Reader:
         """What a body begins with tells more than its content type, which recorders and gateways get wrong."""
         if self._status >= 400:
-            return ErrorReader(self._reading)
+            return ErrorReader(self.reading)
         format = FORMATS[self._format]
         if self._format in _LINES:
-            return ResultsReader(format, self._reading)
+            return ResultsReader(format, self.reading)
         if start.startswith(b"{"):
-            return BodyReader(format, self._reading)
+            return BodyReader(format, self.reading)
         if start.startswith(b"["):
-            return ArrayReader(format, self._reading)
+            return ArrayReader(format, self.reading)
         if "event-stream" in self._content_type or start.startswith(_EVENT_STARTS):
-            return SseReader(format, self._reading)
+            return SseReader(format, self.reading)
         return _Deaf()
 
     def _give_up(self, bug: Exception) -> None:
         self._next = _ignore
-        self._reading.facts["tap_failed"] = type(bug).__name__
+        self.reading.facts["tap_failed"] = type(bug).__name__
 
 
 class _Deaf:

@@ -1,0 +1,88 @@
+"""A stream's closing event is known as soon as it is whole, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from metrion.wire.tap import open_tap
+from tests.fake_provider import samples
+
+CHAT = samples.chat_stream().text.encode()
+RESPONSES = samples.responses_stream().text.encode()
+ANTHROPIC = samples.anthropic_stream().text.encode()
+PADDED = ANTHROPIC.replace(b'"message_stop"}', b'"message_stop"' + b" " * 60 + b"}")
+STREAMS = [
+    ("openai_chat", CHAT),
+    ("openai_chat", CHAT.replace(b"\n\n", b"\r\n\r\n")),
+    ("openai_chat", CHAT.replace(b"data: ", b"data:")),
+    ("openai_responses", RESPONSES),
+    ("anthropic_messages", ANTHROPIC),
+    ("anthropic_messages", PADDED),
+    ("anthropic_messages", PADDED.replace(b"\n", b"\r\n")),
+]
+OPEN_ENDED = [
+    ("gemini_generate", samples.gemini_stream().text.encode()),
+    ("openai_images", b'data: {"type":"image_generation.completed","usage":{"total_tokens":1}}\n\n'),
+]
+
+
+@pytest.mark.parametrize(("format", "stream"), STREAMS)
+@pytest.mark.parametrize("size", [1, 7, 70, 100_000])
+def test_closed_once_the_closing_event_is_whole(format: str, stream: bytes, size: int) -> None:
+    tap = open_tap(format, 200, "text/event-stream", "")
+    assert tap is not None
+    body = stream[:-1]  # without the line end that makes the last event whole
+    for at in range(0, len(body), size):
+        tap.feed(body[at : at + size])
+        assert not tap.closed
+    tap.feed(stream[-1:])
+    assert tap.closed
+
+
+def test_closed_is_seen_through_compression() -> None:
+    tap = open_tap("openai_chat", 200, "text/event-stream", "gzip")
+    assert tap is not None
+    tap.feed(gzip.compress(CHAT))
+    assert tap.closed
+
+
+@pytest.mark.parametrize(("format", "stream"), OPEN_ENDED)
+def test_a_format_whose_body_ends_the_stream_is_never_closed(format: str, stream: bytes) -> None:
+    tap = open_tap(format, 200, "text/event-stream", "")
+    assert tap is not None
+    tap.feed(stream)
+    assert (tap.reading.done, tap.closed) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["[DONE]", "data: [DONE]\n\n", "message_stop"])
+def test_what_a_model_says_closes_nothing(text: str) -> None:
+    event = json.dumps({"type": "content_block_delta", "model": "m", "choices": [{"delta": {"content": text}}]})
+    for format, stream in STREAMS:
+        tap = open_tap(format, 200, "text/event-stream", "")
+        assert tap is not None
+        for _ in range(5):
+            tap.feed(f"data: {event}\n\n".encode())
+        assert not tap.closed
+        tap.feed(stream)
+        assert tap.closed
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_an_error_is_not_a_stream(status: int) -> None:
+    tap = open_tap("openai_chat", status, "text/event-stream", "")
+    assert tap is not None
+    tap.feed(CHAT)
+    assert not tap.closed
+
+
+def test_the_closing_event_costs_no_figure() -> None:
+    for format, stream in STREAMS:
+        tap = open_tap(format, 200, "text/event-stream", "")
+        assert tap is not None
+        tap.feed(stream)
+        early = list(map(bytes, tap.reading.usage))
+        assert early
+        assert list(map(bytes, tap.finish().usage)) == early
