@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
         """Idle connections close, streams get the grace period; a second signal cuts them."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._proxy.stopping = True
+        self._proxy.stop()
 
 
 def _operations(

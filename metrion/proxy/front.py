@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +18,7 @@ from uvicorn.server import ServerState
 
 from metrion.proxy import http1, refusal
 from metrion.proxy.handler import Exchange
-from metrion.proxy.http1 import BadMessage, BodyReader, TooManyHeaders
+from metrion.proxy.http1 import BadMessage, BodyReader, Length, TooManyHeaders
 from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import family_of
@@ -28,6 +30,9 @@ _NEVER = float("inf")
 KEEP_ALIVE_SECONDS = 75.0
 _LINGER_SECONDS = 5.0  # how long the rest of a refused request is read, so that its refusal arrives
 _AHEAD_BYTES = 64 * 1024  # of a next request sent before this one is answered
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+_HEAD_END = len(b"\r\n\r\n")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _PATH = re.compile(rb"[^ ]{1,32} ([^ ?]{1,512})")
 
 
@@ -120,9 +125,11 @@ class Front(asyncio.Protocol):
         self._transport.close()
 
     def cut(self) -> None:
-        """Close at once, so that nobody takes what was sent for complete."""
+        """Close at once and with RST: a client that reads to the end of the connection must not take this for one."""
         self.exchange = None
         self._closing = True
+        if not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self._transport.abort()
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,12 +149,14 @@ class Front(asyncio.Protocol):
             self._read_head(self._buffer + data if self._buffer else data)
 
     def _read_head(self, data: bytes) -> None:
-        if data.startswith(b"\r\n"):  # RFC 9112 §2.2: an empty line before a request is ignored
-            data = data[2:]
+        if self._reading_paused:  # for what came ahead, which is read now
+            self.resume_request()
+        if data.startswith(b"\r") and (empty := _EMPTY_LINES.match(data)):  # RFC 9112 §2.2: they are ignored
+            data = data[empty.end() :]
         settings = self._proxy.settings
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > settings.max_header_bytes:
-            if len(data) > settings.max_header_bytes:
+            if len(data) > settings.max_header_bytes + _HEAD_END - 1:
                 self._refuse(
                     data,
                     431,
@@ -155,7 +164,7 @@ class Front(asyncio.Protocol):
                     f"the request's headers are larger than {settings.max_header_bytes:,} bytes.",
                 )
             else:
-                if not self._buffer:
+                if data and not self._buffer:
                     self.deadline = self._proxy.loop.time() + settings.client_head_timeout
                 self._buffer = data
             return
@@ -173,12 +182,29 @@ class Front(asyncio.Protocol):
         if opening.closes:
             self._stopping = True
         if opening.proxied:
-            self.exchange = Exchange(self._proxy, self, opening, body)
-            self.exchange.open()
-            if len(data) > end + 4:
-                self.data_received(data[end + 4 :])
+            rest = data[end + _HEAD_END :]
+            exchange = self.exchange = Exchange(self._proxy, self, opening, body)
+            if type(body) is Length and len(rest) >= body.left:
+                self._body = None
+                self.deadline = _NEVER
+                exchange.open(rest[: body.left])
+                rest = rest[body.left :]
+            else:
+                exchange.open(None)
+            if rest:
+                self._go_on(rest)
         else:
-            self._open_page(data, end + 4)
+            self._open_page(data, end + _HEAD_END)
+
+    def _go_on(self, rest: bytes) -> None:
+        """Take what came with a proxied request's head."""
+        if self.exchange is None and not self._linger:  # answered already: this is the next request
+            self._buffer = rest
+            if len(rest) > _AHEAD_BYTES:
+                self.pause_request()
+            self._proxy.loop.call_soon(self._read_ahead)
+        else:
+            self.data_received(rest)
 
     def _opening_of(self, head: bytes) -> tuple[Opening, BodyReader | None]:
         """What a head decides, taken over from the last request's where that is the same; raises BadMessage."""
@@ -217,7 +243,8 @@ class Front(asyncio.Protocol):
             if last:
                 self._close()
             return
-        self.deadline = _NEVER if last else self._proxy.loop.time() + self._proxy.settings.client_body_timeout
+        if not self._writing_paused:
+            self.deadline = _NEVER if last else self._proxy.loop.time() + self._proxy.settings.client_body_timeout
         if self.exchange is not None and (piece or last):
             self.exchange.on_request_body(piece, last=last)
 
@@ -241,6 +268,8 @@ class Front(asyncio.Protocol):
         """Read on for a moment: closing on unread bytes would take the answer back."""
         self._linger = True
         self._stopping = True
+        if not self._transport.is_closing():
+            self._transport.write_eof()  # it has all it gets
         self.deadline = self._proxy.loop.time() + _LINGER_SECONDS
         self.resume_request()
 
@@ -250,11 +279,13 @@ class Front(asyncio.Protocol):
         if not self._closing:
             self._transport.write(data)
 
-    def answered(self, *, keep_alive: bool, request_complete: bool) -> None:
-        """The exchange is over and handed everything on."""
+    def finish(self, data: bytes, *, keep_alive: bool, request_complete: bool) -> None:
+        """The exchange is over: write what is left of its answer, and go on or close."""
         self.exchange = None
         if self._closing:
             return
+        if data:
+            self._transport.write(data)
         if not request_complete:
             self._begin_linger()
         elif not keep_alive or self._stopping:
@@ -263,16 +294,18 @@ class Front(asyncio.Protocol):
             self._await_next()
 
     def _await_next(self) -> None:
-        settings = self._proxy.settings
-        wait = settings.client_stall_timeout if self._writing_paused else KEEP_ALIVE_SECONDS
-        self.deadline = self._proxy.loop.time() + wait
+        if self._writing_paused:  # it asks without reading: it is served on once it reads
+            self.pause_request()
+            return
+        self.deadline = self._proxy.loop.time() + KEEP_ALIVE_SECONDS
         self.resume_request()
         if self._buffer:
             self._proxy.loop.call_soon(self._read_ahead)
 
     def _read_ahead(self) -> None:
         """Go on with what the client sent before it was answered."""
-        if self._buffer and self.exchange is None and not self._page_active and not self._closing and not self._linger:
+        busy = self.exchange is not None or self._page_active or self._writing_paused
+        if self._buffer and not busy and not self._closing and not self._linger:
             data, self._buffer = self._buffer, b""
             self._read_head(data)
 
@@ -281,7 +314,8 @@ class Front(asyncio.Protocol):
         if not self._reading_paused and not self._closing:
             self._reading_paused = True
             self._transport.pause_reading()
-            self.deadline = _NEVER
+            if not self._writing_paused:
+                self.deadline = _NEVER
 
     def resume_request(self) -> None:
         if self._reading_paused and not self._closing:
@@ -292,22 +326,24 @@ class Front(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self.deadline = self._proxy.loop.time() + self._proxy.settings.client_stall_timeout
         if self._page_active and self._page is not None:
             self._page.pause_writing()
-            return
-        self.deadline = self._proxy.loop.time() + self._proxy.settings.client_stall_timeout
-        if self.exchange is not None:
+        elif self.exchange is not None:
             self.exchange.pause_answer()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        if self._closing or self._linger:
+            return
+        awaits_body = self._body is not None and not self._reading_paused
+        self.deadline = self._proxy.loop.time() + self._proxy.settings.client_body_timeout if awaits_body else _NEVER
         if self._page_active and self._page is not None:
             self._page.resume_writing()
         elif self.exchange is not None:
-            self.deadline = _NEVER
             self.exchange.resume_answer()
-        elif not self._closing and not self._linger:
-            self.deadline = self._proxy.loop.time() + KEEP_ALIVE_SECONDS
+        else:
+            self._await_next()
 
     def on_deadline(self) -> None:
         """The client did nothing for too long."""
@@ -344,7 +380,7 @@ class Front(asyncio.Protocol):
         if self._body is None:
             self._buffer += data
             if len(self._buffer) > _AHEAD_BYTES:
-                self._transport.abort()
+                self.pause_request()
             return
         try:
             _, rest = self._body.feed(data)

@@ -20,14 +20,15 @@ from metrion.kit.ids import id_ms
 from metrion.kit.secrets import Secret, mask_credentials
 from metrion.ledger.record import COMPLETION, INTENT, frame
 from metrion.proxy import http1, refusal
+from metrion.proxy.answer import Answer, client_head, request_id_of, text
 from metrion.proxy.asked import form_model, read_body
 from metrion.proxy.authenticate import Identity
 from metrion.proxy.http1 import BodyReader
 from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import Target, family_of
-from metrion.proxy.upstream import Answer, Upstream
-from metrion.wire.tap import Tap, open_tap
+from metrion.proxy.upstream import Upstream
+from metrion.wire.tap import Tap, open_tap, read_at_once
 
 if TYPE_CHECKING:
     from metrion.proxy.front import Front
@@ -40,6 +41,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MESSAGE_CHARACTERS = 2000
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
 _NO_ANSWER = Refusal(404, "no_route", "there is nothing here.")
+_NOT_RECORDED = Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5)
+_NOT_READY = Refusal(
+    503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5
+)
+_STOPPING = Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
+_NONE = (b"",)
 
 
 class Exchange:
@@ -51,6 +58,7 @@ class Exchange:
     _account: Account | None = None
     _answer_chunked = False
     _answer_started = False  # the client has, or will have, the provider's head
+    _bytes_when_gone = 0  # of the answer, when the client left
     _call: Call | None = None
     _completion_segment = -1
     _dial: asyncio.Task[None] | None = None
@@ -59,15 +67,16 @@ class Exchange:
     _intent_segment = -1
     _keep_alive = True
     _place_taken = False
-    _request_bytes = 0
+    _reads_answer = False  # a tap is opened with the first bytes of the body
     _request_paused = False
     _sends_length = True  # the request's body goes out with its length, not in chunks
     _sent_at = 0.0
+    _content_encoding = ""
+    _content_type = ""
     _tap: Tap | None = None
     _upstream: Upstream | None = None
     _upstream_paused = False
     _whole = False  # the answer came to its end
-    _bytes_when_gone = 0  # of the answer, when the client left
 
     def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
         self._received = perf_counter()
@@ -82,17 +91,20 @@ class Exchange:
 
     # ── open: admit what the head asks for ────────────────────────────────────────────────────────────────────────
 
-    def open(self) -> None:
-        """Decide on the head alone; then wait for the body, or stream it."""
+    def open(self, whole: bytes | None) -> None:
+        """Decide on the head; then wait for the body, or stream it. `whole`: the body, where all of it came with the head."""
         proxy, opening = self._proxy, self._opening
         if opening.method == b"OPTIONS" and self._answers_preflight():
             return
+        if whole is not None:
+            self._request_complete = True
         self._account = opening.account
-        if opening.identity is None or opening.target is None:
+        identity, target = opening.identity, opening.target
+        if identity is None or target is None:
             self._refuse(opening.refusal or _NO_ANSWER)
             return
-        account = opening.identity.account
-        call = self._call = self._new_call(opening.target, opening.identity)
+        account = identity.account
+        call = self._call = self._new_call(target, identity)
         problem = opening.refusal or self._unfit()
         if problem is None:
             problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), call.started_ms)
@@ -100,16 +112,20 @@ class Exchange:
             self._refuse(problem)
             return
         self._place_taken = True
-        if self._body is None:
-            if opening.target.endpoint.reads_body:
-                self._read_whole(call)
-            else:
-                self._record_intent(call)
-            return
-        if opening.expects and self._front:
-            self._front.send(_CONTINUE)
-        if not opening.reads_whole:
+        if whole is not None:
+            call.request_bytes = len(whole)
+            self._pieces.append(whole)
+            if not opening.reads_whole:
+                self._sniff_form(call, whole)
+        elif self._body is not None:
+            if opening.expects and self._front:
+                self._front.send(_CONTINUE)
+            if opening.reads_whole:
+                return
             self._sends_length = isinstance(self._body, http1.Length)
+        if opening.reads_whole:
+            self._read_whole(call, target)
+        else:
             self._record_intent(call)
 
     def _new_call(self, target: Target, identity: Identity) -> Call:
@@ -129,13 +145,9 @@ class Exchange:
     def _unfit(self) -> Refusal | None:
         """What no provider is asked about."""
         proxy, body = self._proxy, self._body
-        if not proxy.ready:
-            return Refusal(
-                503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5
-            )
-        if proxy.stopping:
-            return Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
-        if isinstance(body, http1.Length) and body.left > proxy.settings.max_body_bytes:
+        if not proxy.admits:
+            return _STOPPING if proxy.stopping else _NOT_READY
+        if type(body) is http1.Length and body.left > proxy.settings.max_body_bytes:
             return self._too_large()
         return None
 
@@ -149,13 +161,14 @@ class Exchange:
 
     def on_request_body(self, piece: bytes, *, last: bool) -> None:
         """Take a piece of the body from the front."""
-        call = self._call
-        if self._ended or call is None:  # refused already: the rest is read and dropped
+        call, target = self._call, self._opening.target
+        if self._ended or call is None or target is None:  # refused already: the rest is read and dropped
             self._request_complete = self._request_complete or last
             return
         call.request_bytes += len(piece)
         if call.request_bytes > self._proxy.settings.max_body_bytes:
-            return self._abandon(self._too_large())
+            self._abandon(self._too_large())
+            return
         if last:
             self._request_complete = True
         if self._opening.reads_whole:
@@ -163,31 +176,27 @@ class Exchange:
                 self._pieces.append(piece)
                 self._proxy.budget.take(self, len(piece))
             if last:
-                self._read_whole(call)
-        elif self._upstream is None:
-            self._pieces.append(piece)
-            self._sniff_form(call, piece)
-            if call.request_bytes > _UPLOAD_PAUSE_BYTES:
-                self.pause_request()
-        else:
-            self._sniff_form(call, piece)
+                self._read_whole(call, target)
+            return
+        self._sniff_form(call, piece)
+        if self._upstream is not None:
             self._forward_piece(self._upstream, piece)
-        return None
+            return
+        self._pieces.append(piece)
+        if call.request_bytes > _UPLOAD_PAUSE_BYTES:
+            self.pause_request()
 
-    def _read_whole(self, call: Call) -> None:
+    def _read_whole(self, call: Call, target: Target) -> None:
         """The body is here: know the model, refuse what no provider would take, then record the intent."""
-        target = self._opening.target
-        assert target is not None  # authenticated calls have one
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = [body] if body else []
         asked = read_body(body, target.endpoint.required, target.provider.label)
-        if isinstance(asked, Refusal):
-            if target.endpoint.checks_body:
-                self._refuse(asked)
-                return
-        else:
+        if not isinstance(asked, Refusal):
             call.requested_model = call.requested_model or asked.model
             call.stream = asked.stream
+        elif target.endpoint.checks_body:
+            self._refuse(asked)
+            return
         self._record_intent(call)
 
     def _sniff_form(self, call: Call, piece: bytes) -> None:
@@ -216,9 +225,7 @@ class Exchange:
         if self._ended:
             return
         if not kept:
-            self._refuse(
-                Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5)
-            )
+            self._refuse(_NOT_RECORDED)
             return
         assert self._call is not None
         self._dial = self._proxy.origins[self._call.provider].dial(self)
@@ -242,7 +249,7 @@ class Exchange:
             self.resume_request()
         if self._request_complete:
             self._proxy.budget.release(self)
-            self._await_upstream()
+            self.heard = True  # the provider's time begins
 
     def _framing(self) -> bytes:
         """The header lines that frame the request's body, and the head's end."""
@@ -250,9 +257,10 @@ class Exchange:
             return b"content-length: 0\r\n\r\n" if self._opening.method in _BODY_METHODS else b"\r\n"
         if not self._sends_length:
             return b"transfer-encoding: chunked\r\n\r\n"
-        to_come = self._body.left if isinstance(self._body, http1.Length) else 0
-        assert self._call is not None
-        return b"content-length: %d\r\n\r\n" % (self._call.request_bytes + to_come)
+        call = self._call
+        assert call is not None
+        to_come = 0 if self._request_complete or not isinstance(self._body, http1.Length) else self._body.left
+        return b"content-length: %d\r\n\r\n" % (call.request_bytes + to_come)
 
     def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
         """Stream one more piece of an upload."""
@@ -263,14 +271,11 @@ class Exchange:
             upstream.send_more(data)
         self._sent_at = perf_counter()
         if self._request_complete:
-            self._await_upstream()
-
-    def _await_upstream(self) -> None:
-        self.deadline = self._proxy.loop.time() + self._proxy.settings.upstream_timeout
+            self.heard = True
 
     def on_upstream_full(self) -> None:
         self.pause_request()
-        self._await_upstream()
+        self.heard = True
 
     def on_upstream_drained(self) -> None:
         self.resume_request()
@@ -281,43 +286,27 @@ class Exchange:
 
     def on_answer(self, answer: Answer) -> None:
         """The provider's head: it passes, with our request id."""
-        call, front = self._call, self._front
+        call, front, named = self._call, self._front, answer.named
         assert call is not None
         call.status = answer.status
-        named = answer.named
-        for name in (b"request-id", b"x-request-id", b"x-goog-request-id"):
-            if name in named:
-                call.upstream_request_id = named[name][0].decode("latin-1")[:256]
-                break
-        self._settle_place(200 <= answer.status < 300)
-        kind = named.get(b"content-type", [b""])[0].decode("latin-1")
-        encoding = named.get(b"content-encoding", [b""])[0].decode("latin-1")
-        call.stream = call.stream or kind.startswith("text/event-stream")
-        if answer.body is not None:
-            self._tap = open_tap(call.format, answer.status, kind, encoding)
+        call.upstream_request_id = request_id_of(named)
+        if self._place_taken:
+            self._settle_place(200 <= answer.status < 300)
+        self._content_type = text(named.get(b"content-type", _NONE)[0])
+        self._content_encoding = text(named.get(b"content-encoding", _NONE)[0])
+        if not call.stream and self._content_type.startswith("text/event-stream"):
+            call.stream = True
+        self._reads_answer = answer.body is not None
         self._answer_started = True
         if front is not None:
-            self._held.append(self._answer_head(answer, front))
-
-    def _answer_head(self, answer: Answer, front: Front) -> bytes:
-        http10 = self._opening.http10
-        self._keep_alive = front.keep_alive and not http10
-        lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), *answer.lines]
-        length = answer.named.get(b"content-length")
-        if length and answer.status != 204:
-            lines.append(b"content-length: " + length[0])
-        elif answer.body is not None and not isinstance(answer.body, http1.Length):
-            if http10:
-                self._keep_alive = False
-            else:
-                self._answer_chunked = True
-                lines.append(b"transfer-encoding: chunked")
-        lines.append(b"x-metrion-request-id: " + self._id.hex().encode())
-        lines += self._cors_lines()
-        if not self._keep_alive:
-            lines.append(b"connection: close")
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+            head, self._answer_chunked, self._keep_alive = client_head(
+                answer,
+                self._id.hex().encode(),
+                self._cors_lines() if b"origin" in self._opening.named else [],
+                http10=self._opening.http10,
+                keep_alive=front.keep_alive,
+            )
+            self._held.append(head)
 
     def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
         """A piece of the provider's answer passes at once. `as_chunk`: the piece as it came framed, where it may pass so."""
@@ -342,26 +331,36 @@ class Exchange:
             self._end(Outcome.CLIENT_GONE)
 
     def _meter(self, piece: bytes) -> None:
+        """Let the tap see a piece, on its way and before the last."""
         call = self._call
         assert call is not None
         if not call.ttft_us:
             call.ttft_us = int((perf_counter() - self._received) * 1e6) or 1
         call.response_bytes += len(piece)
+        if self._reads_answer:
+            self._reads_answer = False
+            self._tap = open_tap(call.format, call.status, self._content_type, self._content_encoding)
         if self._tap is not None:
             self._tap.feed(piece)
 
     def on_answer_end(self, piece: bytes) -> None:
         """The last piece, which may be empty, waits for the journal."""
-        call = self._call
+        call, front = self._call, self._front
         assert call is not None
-        if piece:
+        now = perf_counter()
+        if piece and self._reads_answer:  # the only piece
+            self._reads_answer = False
+            call.ttft_us = int((now - self._received) * 1e6) or 1
+            call.response_bytes = len(piece)
+            call.reading = read_at_once(call.format, call.status, self._content_type, self._content_encoding, piece)
+        elif piece:
             self._meter(piece)
-            if self._front is not None:
-                self._held.append(http1.chunk(piece) if self._answer_chunked else piece)
-        call.provider_us = int((perf_counter() - self._sent_at) * 1e6)
+        if piece and front is not None:
+            self._held.append(http1.chunk(piece) if self._answer_chunked else piece)
+        call.provider_us = int((now - self._sent_at) * 1e6)
         self._release_upstream()
         self._whole = True
-        if self._front is None:
+        if front is None:
             self._end(Outcome.CLIENT_GONE)
         else:
             self._end(Outcome.OK if call.status < 400 else Outcome.PROVIDER_ERROR)
@@ -377,7 +376,7 @@ class Exchange:
         if self._upstream is not None and self._upstream_paused:
             self._upstream_paused = False
             self._upstream.resume()
-            self._await_upstream()
+            self.heard = True
 
     def _release_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -402,10 +401,9 @@ class Exchange:
 
     def check_silence(self, now: float) -> None:
         """Called by the sweep: put the deadline off where the provider was heard, or act on it."""
-        if self.heard:
+        if self.heard and self._front is not None:  # a drained answer has one deadline for all of it
             self.heard = False
-            # While we paused reading there is none, and a drained answer has one for all of it.
-            if self._front is not None and not self._upstream_paused:
+            if not self._upstream_paused:  # while we paused reading there is none
                 self.deadline = now + self._proxy.settings.upstream_timeout
         elif self.deadline < now:
             self._on_deadline()
@@ -522,7 +520,7 @@ class Exchange:
         if self._intent_segment < 0 and not proxy.admission.refusal_gets_row(account.id, proxy.loop.time()):
             self._ended = True
             proxy.budget.release(self)
-            call.outcome = Outcome.REJECTED.value
+            call.outcome = Outcome.REJECTED
             proxy.count_refusal(call)
             self._hand_on(cut=False)
             return
@@ -565,34 +563,33 @@ class Exchange:
         assert call is not None
         self._ended = True
         self.deadline = _NEVER
-        call.outcome = outcome.value
+        call.outcome = outcome
         call.latency_us = int((perf_counter() - self._received) * 1e6)
         if self._tap is not None:
             call.reading = self._tap.finish()
             self._tap = None
-            call.reading.done = call.reading.done or self._whole
-            if call.reading.error and not call.error_message:
-                call.error_message = call.reading.error
+        reading = call.reading
+        if reading is not None:
+            reading.done = reading.done or self._whole
+            call.error_message = call.error_message or reading.error
         if call.error_message:
             sent = Secret(self._opening.credential.partition(b": ")[2].removeprefix(b"Bearer "))
             call.error_message = mask_credentials(call.error_message, sent)[:_MESSAGE_CHARACTERS]
-        self._proxy.budget.release(self)
+        if not self._answer_started:
+            self._proxy.budget.release(self)
         then = self._cut_on if cut else self._completed
         self._completion_segment = self._proxy.journal.append(frame(COMPLETION, call), then, completion=True)
 
     def _completed(self, kept: bool) -> None:
-        self._settle(kept)
+        # To the writer also where the journal could not take it: the row may still be written.
+        assert self._call is not None
+        self._proxy.ended(self._call, self._intent_segment, self._completion_segment)
         self._hand_on(cut=not kept and self._answer_started)
 
     def _cut_on(self, kept: bool) -> None:
-        self._settle(kept)
+        assert self._call is not None
+        self._proxy.ended(self._call, self._intent_segment, self._completion_segment)
         self._hand_on(cut=True)
-
-    def _settle(self, kept: bool) -> None:
-        """To the writer: also a completion the journal could not take, since the row may still be written."""
-        call = self._call
-        assert call is not None
-        self._proxy.ended(call, self._intent_segment, self._completion_segment)
 
     def _hand_on(self, *, cut: bool) -> None:
         front, self._front = self._front, None
@@ -604,9 +601,7 @@ class Exchange:
         if self._answer_chunked:
             self._held.append(http1.LAST_CHUNK)
         held, self._held = self._held, []
-        if held:
-            front.send(held[0] if len(held) == 1 else b"".join(held))
-        front.answered(keep_alive=self._keep_alive, request_complete=self._request_complete)
+        front.finish(b"".join(held), keep_alive=self._keep_alive, request_complete=self._request_complete)
 
     def _settle_place(self, counts: bool) -> None:
         if self._place_taken:

@@ -102,20 +102,25 @@ ANSWER = Rules(
 )
 
 
-def connection_options(named: Named) -> set[bytes]:
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+_USUAL = {b"keep-alive": frozenset({b"keep-alive"}), b"close": frozenset({b"close"})}
+_FOR_THE_CONNECTION = {b"", b"keep-alive", b"close", b"upgrade"}
+
+
+def connection_options(named: Named) -> frozenset[bytes]:
     """The lower-case tokens of `Connection`."""
     values = named.get(b"connection")
     if values is None:
-        return set()
-    return {option.strip().lower() for value in values for option in value.split(b",")}
+        return _NO_OPTIONS
+    usual = _USUAL.get(values[0]) if len(values) == 1 else None
+    return usual or frozenset(option.strip().lower() for value in values for option in value.split(b","))
 
 
-def without_nominated(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+def without_nominated(lines: list[bytes], options: frozenset[bytes]) -> list[bytes]:
     """`lines` less those that `Connection` names as meant for this hop alone."""
-    nominated = options - {b"", b"keep-alive", b"close", b"upgrade"}
-    if not nominated:
+    if options <= _FOR_THE_CONNECTION:
         return lines
-    return [line for line in lines if line.partition(b":")[0].lower() not in nominated]
+    return [line for line in lines if line.partition(b":")[0].lower() not in options - _FOR_THE_CONNECTION]
 
 
 class AnthropicVersions:

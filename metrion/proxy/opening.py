@@ -65,7 +65,7 @@ class Opening:
         if len(hosts) > 1 or (not hosts and not self.http10):
             raise BadMessage("it needs exactly one Host header")
         self.proxied = self.path.startswith(ROOT) and self.path[len(ROOT) : len(ROOT) + 1] in (b"/", b"")
-        self.expects = b"expect" in self.named
+        self.expects = b"expect" in self.named and not self.http10
         options = headers.connection_options(self.named)
         self.closes = b"close" in options
         if options:

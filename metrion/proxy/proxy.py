@@ -57,6 +57,9 @@ class Proxy:
         self.versions = AnthropicVersions(settings.anthropic_version)
         self.budget = BodyBudget(settings.max_buffered_bytes)
         self.stopping = False
+        self.admits = (
+            True  # whether calls can be recorded; looked at by the sweep, as a journal that fails says so at once
+        )
         self.fronts: set[Front] = set()
         self.ended = ledger.ended
         self.count_refusal = ledger.refused
@@ -81,6 +84,11 @@ class Proxy:
         """Whether a call can be recorded safely."""
         return self.journal.ready and self._ledger.ready
 
+    def stop(self) -> None:
+        """Admit no more."""
+        self.stopping = True
+        self.admits = False
+
     def drain(self, exchange: Exchange) -> None:
         """Watch over an exchange whose client is gone."""
         self._draining.add(exchange)
@@ -96,6 +104,7 @@ class Proxy:
         for origin in self.origins.values():
             origin.sweep()
         self.journal.probe()
+        self.admits = self.ready and not self.stopping
         self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep)
 
     @property

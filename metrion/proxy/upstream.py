@@ -11,10 +11,11 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from metrion.proxy import http1, headers
+from metrion.proxy.answer import Answer
 from metrion.proxy.http1 import BadMessage, BodyReader
 
 IDLE_SECONDS = 15.0  # shorter than any provider's keep-alive, so that a connection is rarely closed as we write on it
@@ -23,16 +24,6 @@ RACE_SECONDS = 0.25  # RFC 8305's connection attempt delay
 MAX_CONNECTIONS = 10_000
 MAX_HEAD_BYTES = 256 * 1024
 _BACKLOG_BYTES = 256 * 1024  # what may wait in a connection's write buffer before the client is paused
-
-
-class Answer(NamedTuple):
-    """A provider's answer head, sorted."""
-
-    status: int
-    reason: bytes
-    lines: list[bytes]  # header lines that pass
-    named: headers.Named
-    body: BodyReader | None  # None: no body by rule (HEAD, 204, 304)
 
 
 class Listener(Protocol):
@@ -68,8 +59,8 @@ class Upstream(asyncio.Protocol):
         self._origin.connections.add(self)
 
     @property
-    def usable(self) -> bool:
-        return not self._transport.is_closing()
+    def closing(self) -> bool:
+        return self._transport.is_closing()
 
     def send(self, listener: Listener, data: bytes, *, head_request: bool) -> None:
         """Write a request's head (with its body, where that is at hand); the answer goes to `listener`."""
@@ -224,7 +215,7 @@ class Origin:
         """Give `listener` a connection, now or by the task returned (cancel it to give up)."""
         while self._idle:
             upstream = self._idle.pop()
-            if upstream.usable and self._loop.time() - upstream.idle_since < IDLE_SECONDS:
+            if not upstream.closing and self._loop.time() - upstream.idle_since < IDLE_SECONDS:
                 listener.on_connected(upstream)
                 return None
             upstream.close()
