@@ -36,7 +36,7 @@ def short(fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def new_account() -> NewAccount:
-    """`new_account(server, plan=…, keys=…)`: (e-mail, Metrion key). Refusals are counted by account: who makes many has one."""
+    """`new_account(server, plan=…, keys=…)`: (e-mail, Metrion key). Refusals count by account."""
 
     def make(server: Metrion, *, plan: str = "pro", keys: tuple[str, ...] = ("openai",)) -> tuple[str, str]:
         email = f"{uuid4().hex[:12]}@example.com"

@@ -1,7 +1,8 @@
-"""How these tests talk to Metrion: whole calls with a script for the provider, bare bytes, and a look at its process."""
+"""How these tests talk to Metrion: calls with a script for the provider, bare bytes, and a look at its process."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.fake_provider import FakeProvider, Script
+from tests.fake_provider import Script
 from tests.support import EMAIL, Answer, Headers, Metrion, exchange
 
 OPENAI = "/api/proxy/openai/v1"
@@ -83,13 +84,23 @@ def read_until(connection: socket.socket, what: bytes) -> bytes:
     return received
 
 
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer that has its length."""
+    received = read_until(connection, b"\r\n\r\n")
+    block, _, body = received.partition(b"\r\n\r\n")
+    length = int(block.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        data = connection.recv(length - len(body))
+        assert data, "the connection ended in the middle of an answer"
+        body += data
+    return block + b"\r\n\r\n" + body
+
+
 def say(port: int, data: bytes, timeout: float = 20.0) -> tuple[bytes, str]:
     """Send bytes, read to the end of the connection."""
     with connect(port, timeout) as connection:
-        try:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused while we sent
             connection.sendall(data)
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # refused while we sent
         return read_all(connection)
 
 
@@ -151,8 +162,3 @@ def rss(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """How many file descriptors a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def idle(fake: FakeProvider) -> int:
-    """Connections to the provider that are open now."""
-    return fake.open

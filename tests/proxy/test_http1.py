@@ -59,7 +59,10 @@ def pieces_of(data: bytes, at: Cuts) -> list[bytes]:
 
 
 def read(data: bytes, at: Cuts) -> tuple[Seen, bytes]:
-    """A request as we read it, its body fed in pieces, and what lies behind it; raises BadMessage, or EOFError if it is not whole."""
+    """A request as we read it, its body fed in pieces, and what lies behind it.
+
+    Raises BadMessage, or EOFError if it is not whole.
+    """
     block, found, behind = data.partition(b"\r\n\r\n")
     if not found:
         raise EOFError
@@ -142,10 +145,16 @@ def test_httptools_reads_the_same(method: str, body: list[bytes], at: Cuts) -> N
     assert read(data, at)[0] == read_by_httptools(data)
 
 
-NASTY = st.sampled_from(
-    [*(bytes([c]) for c in b"\r\n\t\x00\x0b\x7f\x80 :;+-_x0123456789af,"), b"\r\n", b"\r\n\r\n", b"chunked", b"\r\nHost: b"]
-    + [b"\r\nContent-Length: 3", b"\r\nTransfer-Encoding: chunked", b"0\r\n\r\n", b"HTTP/1.0", b"\r\n x"]
+CHARACTERS = b"\r\n\t\x00\x0b\x7f\x80 :;+-_x0123456789af,"
+LINES = (
+    b"\r\n\r\n",
+    b"chunked",
+    b"\r\nHost: b",
+    b"\r\nContent-Length: 3",
+    b"\r\nTransfer-Encoding: chunked",
+    b"0\r\n\r\n",
 )
+NASTY = st.sampled_from([bytes([c]) for c in CHARACTERS] + [b"\r\n", *LINES, b"HTTP/1.0", b"\r\n x"])
 
 
 @st.composite
@@ -344,7 +353,9 @@ HEADS = st.sampled_from(
     ]
 )
 CHANGES = st.tuples(
-    st.integers(0, 80), st.integers(0, 4), st.sampled_from([b"", b"1", b"0", b"99", b" ", b"\r\n", b"+", b"_", b"\xb2", b":", b"9" * 19])
+    st.integers(0, 80),
+    st.integers(0, 4),
+    st.sampled_from([b"", b"1", b"0", b"99", b" ", b"\r\n", b"+", b"_", b"\xb2", b":", b"9" * 19]),
 )
 
 
@@ -380,7 +391,13 @@ def test_another_length_is_what_may_differ(size: int) -> None:
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(st.integers(200, 599), st.text("abc XYZ-", max_size=12), header_lists, st.lists(st.binary(min_size=1, max_size=80), max_size=6), cuts)
+@given(
+    st.integers(200, 599),
+    st.text("abc XYZ-", max_size=12),
+    header_lists,
+    st.lists(st.binary(min_size=1, max_size=80), max_size=6),
+    cuts,
+)
 def test_an_answer_h11_writes_is_read_as_it_was_meant(
     status: int, reason: str, headers: list[tuple[str, str]], body: list[bytes], at: Cuts
 ) -> None:
@@ -395,7 +412,9 @@ def test_an_answer_h11_writes_is_read_as_it_was_meant(
     _, named = ANSWER.sort(read_head.lines)
     if status in (204, 304):
         return
-    assert isinstance(http1.declared_body(named.get(b"content-length", ()), named[b"transfer-encoding"], False), Chunked)
+    assert isinstance(
+        http1.declared_body(named.get(b"content-length", ()), named[b"transfer-encoding"], False), Chunked
+    )
     framed = b"".join(connection.send(h11.Data(data=part)) or b"" for part in body)
     framed += connection.send(h11.EndOfMessage()) or b""
     reader, payload = Chunked(), b""
@@ -411,13 +430,25 @@ def test_an_answer_h11_writes_is_read_as_it_was_meant(
 
 
 @pytest.mark.parametrize(
-    "line", ["HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 0200 OK", "HTTP/2 200", "HTTP/1.1200 OK", "http/1.1 200 OK", "220 mail", "HTTP/1.1 200OK"]
+    "line",
+    [
+        "HTTP/1.1 20 OK",
+        "HTTP/1.1 2000 OK",
+        "HTTP/1.1 0200 OK",
+        "HTTP/2 200",
+        "HTTP/1.1200 OK",
+        "http/1.1 200 OK",
+        "220 mail",
+        "HTTP/1.1 200OK",
+    ],
 )
 def test_a_status_line_that_is_none_is_refused(line: str) -> None:
     with pytest.raises(BadMessage):
         http1.parse_response(line.encode())
 
 
-@pytest.mark.parametrize("line", ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 299 \xe9t\xe9", "HTTP/1.1 999 What"])
+@pytest.mark.parametrize(
+    "line", ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 299 \xe9t\xe9", "HTTP/1.1 999 What"]
+)
 def test_a_status_line_that_is_one_is_read(line: str) -> None:
     assert http1.parse_response(line.encode("latin-1")).status == int(line[9:12])
