@@ -62,9 +62,22 @@ class Counts:
 
         `total` is the provider's own sum, 0 where it gives none; `cached_within`: it counts cached tokens as input.
         """
-        if cached_within:
-            cached = usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-            self.within(cached, usage.input_tokens, "cached input within input")
+        cached = usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+        if (  # all at once, for nearly every call passes
+            (cached > usage.input_tokens and cached_within)
+            or usage.reasoning_tokens > usage.output_tokens
+            or usage.audio_input_tokens > usage.input_tokens
+            or usage.audio_output_tokens > usage.output_tokens
+            or usage.image_input_tokens > usage.input_tokens
+            or usage.image_output_tokens > usage.output_tokens
+            or (total and usage.input_tokens + usage.output_tokens > total)
+        ):
+            self._name_contradiction(usage, total, cached if cached_within else 0)
+        usage.problem = self.problem
+        return usage
+
+    def _name_contradiction(self, usage: Usage, total: int, cached: int) -> None:
+        self.within(cached, usage.input_tokens, "cached input within input")
         self.within(usage.reasoning_tokens, usage.output_tokens, "reasoning within output")
         self.within(usage.audio_input_tokens, usage.input_tokens, "audio input within input")
         self.within(usage.audio_output_tokens, usage.output_tokens, "audio output within output")
@@ -72,5 +85,3 @@ class Counts:
         self.within(usage.image_output_tokens, usage.output_tokens, "image output within output")
         if total:
             self.within(usage.total_tokens, total, "input and output within the total")
-        usage.problem = self.problem
-        return usage
