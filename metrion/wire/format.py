@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
@@ -22,6 +24,7 @@ _USAGES = 16  # usage objects kept of one answer; they are cumulative, so the fi
 _MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,200})"')
 _ID = re.compile(rb'"(?:id|responseId)"\s*:\s*"([^"\\]{1,200})"')
 _BRACE = re.compile(rb'["{}]')
+_decode = msgspec.json.Decoder().decode
 _STRING_END = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -80,7 +83,8 @@ def read(format: Format, document: bytes, reading: Reading) -> None:
     try:
         format.read(document, reading)
     except ValueError:  # msgspec's and Unicode's errors are ValueErrors
-        _salvage(format, document, reading)
+        with suppress(ValueError):
+            _salvage(format, document, reading)
 
 
 def _salvage(format: Format, document: bytes, reading: Reading) -> None:
@@ -93,6 +97,7 @@ def _salvage(format: Format, document: bytes, reading: Reading) -> None:
     last = next(reversed(list(format.mark.finditer(document))), None)
     if last and (end := _object_end(document, last.end())):
         usage = Raw(document[last.end() - 1 : end])
+        _decode(usage)  # what is no JSON itself would make the journal's record none
         if not reading.usage or bytes(reading.usage[-1]) != bytes(usage):  # it may have been read before the error came
             keep_usage(reading, usage)
 

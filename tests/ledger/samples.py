@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -99,14 +100,12 @@ def sums_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def journal_files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def read_back(folder: Path) -> Iterator[bytes]:
-    """Every segment's bytes, oldest first."""
-    return (path.read_bytes() for path in sorted(folder.iterdir()))
-
-
-def ids(calls: Sequence[Call]) -> list[bytes]:
-    return [call.id for call in calls]
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond that: a full disk, short write included."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ import structlog
 from metrion.call import Reading
 from metrion.ledger.journal import Journal, segment_paths
 from metrion.ledger.record import COMPLETION, frame, records
-from tests.ledger.samples import make_call
+from tests.ledger.samples import largest_file, make_call
 
 MIB = 1024 * 1024
 HUGE = bytes(33 * MIB)  # more than a segment holds: the next record goes into the next one
@@ -60,17 +58,6 @@ def leave_segments(folder: Path, *numbers: int) -> None:
     folder.mkdir()
     for number in numbers:
         (folder / f"{number:010d}.journal").write_bytes(b"x")
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond that: a full disk, short write included."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Disk:
