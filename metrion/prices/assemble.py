@@ -16,7 +16,7 @@ from decimal import Decimal
 from genai_prices.types import ModelInfo
 
 from metrion.prices import library, match
-from metrion.prices.calculate import Fee, Rates, Sheet
+from metrion.prices.calculate import NO_LIMIT, Fee, Rates, Sheet
 from metrion.prices.library import Prices, Steps
 from metrion.prices.rules import Rule
 
@@ -28,6 +28,7 @@ class Draft:
     prices: Prices = field(default_factory=Prices)
     honoured: frozenset[tuple[str, str]] = frozenset()
     labels: list[str] = field(default_factory=list)
+    sources: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
     since: str = ""
     factor: Decimal = Decimal(1)  # on tokens
     left: Decimal = Decimal(1)  # what a discount leaves, of everything
@@ -38,18 +39,25 @@ class Draft:
             self._name(label, since)
 
     def lay_rule(self, rule: Rule) -> None:
+        self._quote(rule)
         self.lay(rule.prices, rule.label, rule.since)
         if rule.prices.tokens or rule.prices.fees:
             self.honoured |= rule.when
 
     def multiply(self, rule: Rule) -> None:
+        self._quote(rule)
         self.factor *= rule.factor or 1
         self.honoured |= rule.when
         self._name(rule.label, rule.since)
 
     def take_off(self, rule: Rule) -> None:
+        self._quote(rule)
         self.left = 1 - (rule.discount or Decimal(0)) / 100
         self._name(f"{rule.label} -{rule.discount}%", rule.since)
+
+    def _quote(self, rule: Rule) -> None:
+        read = f", read {rule.read}" if rule.read else ""
+        self.sources[rule.label, f"{rule.source or 'no source given'}{read}"] = None
 
     def _name(self, label: str, since: str) -> None:
         self.labels = [*(one for one in self.labels if one != label), label]
@@ -69,6 +77,7 @@ def sheet_for(provider: str, model: str, conditions: dict[str, str], rules: list
     found = None if known is None else library.prices_at(known, datetime.fromtimestamp(at_ms / 1000, UTC), conditions)
     if found is not None:
         draft.lay(found.standard, f"{library.NAME} {provider}/{found.name}", found.since)
+        draft.sources[library.NAME, library.page(provider)] = None
     for rule in plain:
         draft.lay_rule(rule)
     if found is not None:
@@ -124,7 +133,7 @@ def _build(draft: Draft, conditions: dict[str, str]) -> Sheet:
     ref += "".join(f" {name}={value}" for name, value in sorted(conditions.items()))
     long = tuple((start, _rates(tokens, start)) for start in starts)
     base = _rates(tokens, 0)
-    return Sheet(ref, base, starts[0], long, fees) if long else Sheet(ref, base, fees=fees)
+    return Sheet(ref, base, starts[0] if long else NO_LIMIT, long, fees, sources=tuple(draft.sources))
 
 
 def _rates(tokens: dict[str, Steps], start: int) -> Rates:

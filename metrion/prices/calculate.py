@@ -81,6 +81,7 @@ class Sheet(msgspec.Struct, frozen=True):
     long: tuple[tuple[int, Rates], ...] = ()
     fees: dict[str, Fee] = {}
     refusal: str = ""
+    sources: tuple[tuple[str, str], ...] = ()  # (whose price, where it was read), the strongest last
 
 
 class Charge(NamedTuple):

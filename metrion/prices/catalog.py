@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from pathlib import Path
 
 from metrion.prices import library, match
@@ -50,6 +51,28 @@ class PriceBook:
             return price_all([(sheet, own) for _, sheet, own in self._shares(provider, model, usage, at_ms, batch)])
         return price(self._sheet(provider, model, usage, at_ms, batch), usage)
 
+    def sheet(self, provider: str, model: str, at_ms: int, when: Mapping[str, str] | None = None) -> Sheet:
+        """Return the unit prices of a model at a moment, under conditions such as {"service_tier": "flex"}."""
+        asked = dict(when or {})
+        batch = asked.pop("processing", "") == "batch"
+        usage = Usage(service_tier=asked.pop("service_tier", ""), facts=asked)
+        return self._sheet(provider, model, usage, at_ms, batch)
+
+    def history(self, provider: str, model: str) -> list[tuple[int | None, Sheet]]:
+        """Return a model's sheets with when each began (Unix milliseconds, None: ever), oldest first."""
+        found: list[tuple[int | None, Sheet]] = []
+        calendar = self._calendars[provider]
+        for start in (None, *calendar.dates):
+            sheet = self.sheet(provider, model, calendar.before if start is None else start)
+            if not found or _figures(sheet) != _figures(found[-1][1]):
+                found.append((start, sheet))
+        return found
+
+    def named(self, provider: str) -> list[str]:
+        """Return the ids of a provider that are priced by name, in order; others may match by their form."""
+        rules = (name for rule in self._rules[provider] if not rule.when for name in rule.names)
+        return sorted({*(one.id for one in library.models(provider)), *rules})
+
     def lines(self, provider: str, model: str, usage: Usage | None, at_ms: int, *, batch: bool = False) -> list[Line]:
         """Return how `cost` came to its figure; the lines add up to it. None where it was not computed."""
         if usage is None or usage.reported_cost_nano is not None:
@@ -93,21 +116,30 @@ class Calendar:
     """The moments a provider's prices change, numbered as intervals that begin at them; milliseconds, UTC."""
 
     def __init__(self, dates: set[int], hours: set[int]) -> None:
-        self._dates = sorted(dates)
+        self.dates = sorted(dates)
         self._hours = sorted(hours | {0})
 
     def interval(self, at_ms: int) -> int:
         """Return the number of the interval `at_ms` lies in; an interval's first millisecond belongs to it."""
-        day = bisect_right(self._dates, at_ms)
+        day = bisect_right(self.dates, at_ms)
         if len(self._hours) == 1:
             return day
         return day * len(self._hours) + bisect_right(self._hours, at_ms % DAY_MS) - 1
 
+    @property
+    def before(self) -> int:
+        """A moment before the first date."""
+        return min(self.dates, default=DAY_MS) - DAY_MS
+
     def moment(self, interval: int) -> int:
         """Return a moment inside an interval, to look its prices up by: its first one, or that of its first day."""
         day, hour = divmod(interval, len(self._hours))
-        start = self._dates[day - 1] if day else min(self._dates, default=DAY_MS) - DAY_MS
+        start = self.dates[day - 1] if day else self.before
         return start + self._hours[hour]
+
+
+def _figures(sheet: Sheet) -> tuple[object, ...]:
+    return sheet.base, sheet.long, sheet.fees, bool(sheet.refusal)
 
 
 def _calendar(provider: str, rules: list[Rule]) -> Calendar:

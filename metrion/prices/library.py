@@ -87,6 +87,12 @@ def models(provider: str) -> list[types.ModelInfo]:
     return next(one.models for one in providers if one.id == wanted)
 
 
+def page(provider: str) -> str:
+    """Return the provider's price page that the library follows."""
+    wanted = PROVIDERS[provider]
+    return next((urls[0] for one in providers if one.id == wanted and (urls := one.pricing_urls)), "")
+
+
 def find(provider: str, model: str) -> types.ModelInfo | None:
     """Return the model an id stands for: the closest match of the id, else of the id less its date."""
     known, name = models(provider), model
