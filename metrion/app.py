@@ -1,4 +1,4 @@
-"""Composition: the only file that knows all rooms. `serve` puts them together, runs them, and takes them apart in order."""
+"""Composition: the only file that knows all rooms; `serve` puts them together and takes them apart in order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from metrion.accounts.operations import OPERATIONS as account_operations
+from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
@@ -25,7 +25,7 @@ from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
 from metrion.ledger.journal import Journal
-from metrion.ledger.operations import OPERATIONS as ledger_operations
+from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
 from metrion.ledger.writer import Writer
 from metrion.prices.catalog import PriceBook
@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, *, started: Callable[[], None] | None = None) -> None:
-    """Serve proxy and pages on one listener until a signal; `started` is called when it listens. Raises MetrionError."""
+    """Serve proxy and pages on one listener until a signal; `started` is called when it listens; MetrionError."""
     with hold_lock(settings, "serve"):
         database = open_writer(settings)
         try:
@@ -109,7 +109,8 @@ def _bind(settings: Settings) -> socket.socket:
         return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     except OSError as problem:
         raise MetrionError(
-            f"cannot listen on {settings.host}:{settings.port} ({problem.strerror}); choose another with --port or METRION_PORT"
+            f"cannot listen on {settings.host}:{settings.port} ({problem.strerror});"
+            " choose another with --port or METRION_PORT"
         ) from None
 
 
@@ -125,7 +126,7 @@ def _config(settings: Settings, proxy: Proxy, listener: socket.socket) -> uvicor
 
     return uvicorn.Config(
         app,
-        http=connection,  # type: ignore[arg-type]  a factory serves where a class is asked for
+        http=cast(type[asyncio.Protocol], connection),  # a factory serves where a class is asked for
         ws="none",
         lifespan="off",
         log_config=None,
@@ -167,16 +168,16 @@ def _operations(
 
     def change_account(database: Database, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         with database.begin() as connection:
-            result = account_operations[name](connection, vault, arguments)
+            result = ACCOUNT_OPERATIONS[name](connection, vault, arguments)
         with database.begin() as connection:
             registry.reload_account(connection, int(result["account_id"]))
         return result
 
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if name in account_operations:
+        if name in ACCOUNT_OPERATIONS:
             return await writer.run(lambda database: change_account(database, name, arguments))
-        if name in ledger_operations:  # the book is the writer's own
-            return await writer.run(lambda database: ledger_operations[name](settings, database, book, arguments))
+        if name in LEDGER_OPERATIONS:  # the book is the writer's own
+            return await writer.run(lambda database: LEDGER_OPERATIONS[name](settings, database, book, arguments))
         raise InputError("the running server does not know this operation; restart it")
 
     return perform

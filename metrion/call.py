@@ -1,7 +1,8 @@
 """Call: the one record that travels from the socket to the row. Read this first.
 
-A client's request becomes a `Call` when it is admitted. The proxy fills in what it saw (times, sizes, status, what the answer
-said about itself), the journal keeps it, the writer prices it and writes it as one row. Nothing else travels.
+A client's request becomes a `Call` when it is admitted. The proxy fills in what it saw (times, sizes, status, what
+the answer said about itself), the journal keeps it, the writer prices it and writes it as one row. Nothing else
+travels.
 
 Each call ends with exactly one `Outcome` and becomes exactly one row.
 """
@@ -43,7 +44,9 @@ class Reading(msgspec.Struct, omit_defaults=True):
 
 
 class Call(msgspec.Struct, array_like=True):
-    """One proxied request and its answer. Times of day are Unix milliseconds; durations are microseconds; sizes are bytes."""
+    """One proxied request and its answer. Times of day are Unix milliseconds; durations are microseconds; sizes are
+    bytes.
+    """
 
     id: bytes  # 16 bytes, sortable by start
     account_id: int

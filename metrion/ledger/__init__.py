@@ -1,4 +1,5 @@
-"""Nothing lost: a call is in the journal before its provider is dialled, and its end before the client has the last byte.
+"""Nothing lost: a call is in the journal before its provider is dialled, and its end before the client has the last
+byte.
 
 journal    append-only segments in the data dir, one record for a call's start (intent) and one for its end (completion)
 writer     a thread that prices ended calls in batches and writes rows and totals in one transaction

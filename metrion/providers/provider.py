@@ -27,8 +27,9 @@ class Credential(StrEnum):
 class Endpoint:
     """What one path of a provider's API does.
 
-    `format` names the wire format that reads its answers ("" where none carries usage). `reads_body`: its JSON body names the model and
-    is read whole before the call is dialled. `checks_body`: one that is not JSON, or lacks a key of `required`, is refused.
+    `format` names the wire format that reads its answers ("" where none carries usage). `reads_body`: its JSON body
+    names the model and is read whole before the call is dialled. `checks_body`: one that is not JSON, or lacks a key
+    of `required`, is refused.
     """
 
     name: str
@@ -40,7 +41,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`method` and the whole upstream path (a regular expression) that lead to `endpoint`; `(?P<model>…)` names a model."""
+    """`method` and the whole upstream path (a regular expression) that lead to `endpoint`; `(?P<model>…)` names a
+    model.
+    """
 
     method: str
     path: re.Pattern[str]

@@ -1,7 +1,7 @@
 """Whether an account may make one more call now: its minute and its month. Spec §2.5.
 
-The minute is counted exactly: a ring of the last N admissions' times, of which the oldest must be over a minute old. The month counts
-calls whose answer began with 2xx: a place is taken at admission and given back otherwise.
+The minute is counted exactly: a ring of the last N admissions' times, of which the oldest must be over a minute old.
+The month counts calls whose answer began with 2xx: a place is taken at admission and given back otherwise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Admission:
     def restore(
         self, now: float, now_ms: int, recent: Iterable[tuple[int, int]], month: Iterable[tuple[int, int]]
     ) -> None:
-        """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls that count)."""
+        """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls)."""
         for account_id, started_ms in recent:
             if self._per_minute:
                 self._admitted(self._of(account_id), now - (now_ms - started_ms) / 1000)
@@ -81,8 +81,8 @@ class Admission:
                 return Refusal(
                     429,
                     "rate_limit",
-                    f"more than {self._per_minute} requests in a minute with this Metrion key. Try again in {wait:.0f} s"
-                    " (the operator sets METRION_RATE_LIMIT_PER_MINUTE).",
+                    f"more than {self._per_minute} requests in a minute with this Metrion key. Try again in"
+                    f" {wait:.0f} s (the operator sets METRION_RATE_LIMIT_PER_MINUTE).",
                     retry_after=wait,
                 )
         if self._per_month and plan == "free":

@@ -11,7 +11,9 @@ class Holder(Protocol):
 
 
 class BodyBudget:
-    """`limit` bytes for all bodies together; beyond it reading pauses, but never for the last one that still reads: so one always ends."""
+    """`limit` bytes for all bodies together; beyond it reading pauses, but never for the last one that still reads: so
+    one always ends.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,7 +1,7 @@
 """The one listener's connections: requests come in here; proxied ones go to an `Exchange`, pages to uvicorn.
 
-A connection carries one request at a time; what a client sends ahead waits. Everything a client can do wrong at this level (framing,
-size, silence, not reading) ends here.
+A connection carries one request at a time; what a client sends ahead waits. Everything a client can do wrong at this
+level (framing, size, silence, not reading) ends here.
 """
 
 from __future__ import annotations

@@ -4,18 +4,18 @@
     client ◀═ relay ◀═══════════════════════════════════════════════════════════════════════════════ answer
                 └─▶ tap          last byte: journal the completion ─▶ hand on the end ─▶ writer
 
-Callbacks, not coroutines: a task per call costs more than all of this. Every call that reached an account ends in `_end`, once,
-whatever happened; `_end` never depends on the metering.
-"""
+Callbacks, not coroutines: a task per call costs more than all of this. Every call that reached an account ends in
+`_end`, once, whatever happened; `_end` never depends on the metering."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from metrion.accounts.registry import Account
-from metrion.call import Call, Outcome
+from metrion.call import Call, Outcome, Reading
 from metrion.kit.ids import id_ms
 from metrion.kit.secrets import Secret, mask_credentials
 from metrion.ledger.record import COMPLETION, INTENT, frame
@@ -58,8 +58,10 @@ class Exchange:
     _account: Account | None = None
     _answer_chunked = False
     _answer_started = False  # the client has, or will have, the provider's head
+    _answered = False  # the client has the stream's closing event, and may take its leave
     _bytes_when_gone = 0  # of the answer, when the client left
     _call: Call | None = None
+    _closing_segment = -1
     _completion_segment = -1
     _dial: asyncio.Task[None] | None = None
     _ended = False
@@ -92,7 +94,9 @@ class Exchange:
     # ── open: admit what the head asks for ────────────────────────────────────────────────────────────────────────
 
     def open(self, whole: bytes | None) -> None:
-        """Decide on the head; then wait for the body, or stream it. `whole`: the body, where all of it came with the head."""
+        """Decide on the head; then wait for the body, or stream it. `whole`: the body, where all of it came with the
+        head.
+        """
         proxy, opening = self._proxy, self._opening
         if opening.method == b"OPTIONS" and self._answers_preflight():
             return
@@ -309,7 +313,9 @@ class Exchange:
             self._held.append(head)
 
     def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
-        """A piece of the provider's answer passes at once. `as_chunk`: the piece as it came framed, where it may pass so."""
+        """A piece of the provider's answer passes at once. `as_chunk`: the piece as it came framed, where it may pass
+        so.
+        """
         self.heard = True
         if piece:
             self._meter(piece)
@@ -319,9 +325,36 @@ class Exchange:
             return
         if self._answer_chunked:
             piece = as_chunk or (http1.chunk(piece) if piece else b"")
+        tap = self._tap
+        if tap is not None and tap.closed and not self._answered:
+            self._held.append(piece)
+            self._record_closing(tap)
+            return
         if self._held:  # the head
             piece = self._held.pop() + piece
         front.send(piece)
+
+    def _record_closing(self, tap: Tap) -> None:
+        """Clients take a stream's closing event for its end: like that, it waits for the journal."""
+        if self._closing_segment < 0:
+            record = self._completion(Outcome.OK, tap.reading)
+            self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, completion=True)
+
+    def _closing_recorded(self, kept: bool) -> None:
+        """Hand on the closing event. Its record takes the intent's place, whose segment may go."""
+        needless = self._closing_segment
+        if kept:
+            needless, self._intent_segment = self._intent_segment, needless
+        self._proxy.journal.settle(Counter((needless,)))
+        if self._ended:  # what is held goes with the end
+            return
+        if not kept:
+            self._drop_upstream()
+            self._end(Outcome.INTERRUPTED, cut=True)
+        elif self._front is not None:
+            self._answered = True
+            held, self._held = self._held, []
+            self._front.send(b"".join(held))
 
     def _drain_on(self) -> None:
         """The client is gone and the usage is still to come: read on for it, within bounds."""
@@ -434,6 +467,9 @@ class Exchange:
 
     def _fail(self, outcome: Outcome, problem: Refusal) -> None:
         """End a call that was journalled and cannot go on: an error if the client has nothing yet, else a cut."""
+        if self._answered:  # what happens to the connection now is no part of the call
+            self._end(Outcome.OK, cut=True)
+            return
         call = self._call
         assert call is not None
         self._settle_place(False)
@@ -456,8 +492,8 @@ class Exchange:
             self._proxy.budget.release(self)
             self._ended = True
             return
-        settings = self._proxy.settings
-        if settings.on_client_gone == "drain" and self._upstream is not None and self._request_complete:
+        settings, drains = self._proxy.settings, self._request_complete and not self._answered
+        if settings.on_client_gone == "drain" and drains and self._upstream is not None:
             self._bytes_when_gone = self._call.response_bytes
             self.resume_answer()
             self.heard = False
@@ -544,7 +580,8 @@ class Exchange:
         front, target = self._front, self._opening.target
         if front is None:
             return
-        # A body that is not all here would be read as the next request; a short rest is read and dropped, else the connection ends.
+        # A body that is not all here would be read as the next request; a short rest is read and dropped, else the
+        # connection ends.
         self._keep_alive = front.keep_alive and not self._opening.http10 and self._request_complete
         self._held = [
             refusal.answer(
@@ -559,26 +596,35 @@ class Exchange:
 
     def _end(self, outcome: Outcome, *, cut: bool = False) -> None:
         """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
-        call = self._call
-        assert call is not None
+        assert self._call is not None
         self._ended = True
         self.deadline = _NEVER
-        call.outcome = outcome
-        call.latency_us = int((perf_counter() - self._received) * 1e6)
+        reading = self._call.reading
         if self._tap is not None:
-            call.reading = self._tap.finish()
+            reading = self._tap.finish()
             self._tap = None
-        reading = call.reading
         if reading is not None:
             reading.done = reading.done or self._whole
+        if not self._answer_started:
+            self._proxy.budget.release(self)
+        record = self._completion(Outcome.OK if self._answered else outcome, reading)
+        then = self._cut_on if cut else self._completed
+        self._completion_segment = self._proxy.journal.append(record, then, completion=True)
+
+    def _completion(self, outcome: Outcome, reading: Reading | None) -> bytes:
+        """The call's end as far as it is known, for the journal."""
+        call = self._call
+        assert call is not None
+        call.outcome = outcome
+        call.latency_us = int((perf_counter() - self._received) * 1e6)
+        call.reading = reading
+        if reading is not None and reading.error:
             call.error_message = call.error_message or reading.error
+            reading.error = ""  # it may quote a key, and goes on masked
         if call.error_message:
             sent = Secret(self._opening.credential.partition(b": ")[2].removeprefix(b"Bearer "))
             call.error_message = mask_credentials(call.error_message, sent)[:_MESSAGE_CHARACTERS]
-        if not self._answer_started:
-            self._proxy.budget.release(self)
-        then = self._cut_on if cut else self._completed
-        self._completion_segment = self._proxy.journal.append(frame(COMPLETION, call), then, completion=True)
+        return frame(COMPLETION, call)
 
     def _completed(self, kept: bool) -> None:
         # To the writer also where the journal could not take it: the row may still be written.

@@ -1,6 +1,7 @@
 """Which headers pass, which are ours to read, and which stay behind.
 
-Lines pass as they came, byte for byte. A name is looked at once and remembered: a request's headers then cost one look-up each.
+Lines pass as they came, byte for byte. A name is looked at once and remembered: a request's headers then cost one
+look-up each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Named = dict[bytes, list[bytes]]  # values by lower-case name, in order, without
 class Rules:
     """One direction's sorting of header lines.
 
-    `noted` are read by us and do not pass; `kept_noted` are read and pass; `dropped` and `dropped_prefixes` stay behind unread.
+    `noted` are read by us and do not pass; `kept_noted` are read and pass; `dropped` and `dropped_prefixes` stay
+    behind unread.
     """
 
     def __init__(
@@ -124,7 +126,9 @@ def without_nominated(lines: list[bytes], options: frozenset[bytes]) -> list[byt
 
 
 class AnthropicVersions:
-    """Which `anthropic-version` Anthropic gets. Spec §2.3: a tested one passes; `pinned`: that one always; "client": the client's."""
+    """Which `anthropic-version` Anthropic gets. Spec §2.3: a tested one passes; `pinned`: that one always; "client":
+    the client's.
+    """
 
     TESTED = (b"2023-06-01", b"2026-10-21")
     DEFAULT = TESTED[0]

@@ -1,11 +1,11 @@
 """HTTP/1.1 as bytes, without I/O: heads are parsed whole and strictly, bodies are cut out of their framing.
 
-Our own, because the two borders of a proxy are where requests are smuggled: what a lenient parser lets pass here, the next one reads
-differently. A head is accepted as the grammar describes it or refused; nothing is repaired. RFC 9112.
+Our own, because the two borders of a proxy are where requests are smuggled: what a lenient parser lets pass here, the
+next one reads differently. A head is accepted as the grammar describes it or refused; nothing is repaired. RFC 9112.
 
     head = parse_request(block)            # block: without the closing empty line
     body = declared_body(…)                # None: no body
-    piece, rest = body.feed(data)          # piece: payload bytes; rest: what lies behind the body's end (once body.done)
+    piece, rest = body.feed(data)          # payload bytes, and what lies behind the body's end once body.done
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ BodyReader = Length | Chunked | UntilClose
 def declared_body(lengths: Sequence[bytes], encodings: Sequence[bytes], http10: bool) -> Length | Chunked | None:
     """The body a head declares by Content-Length and Transfer-Encoding; None where it declares none. Raises BadMessage.
 
-    Both at once, a repeated length, any coding but `chunked` and chunked in HTTP/1.0 are refused: two readers could differ on them.
+    Both at once, a repeated length, any coding but `chunked` and chunked in HTTP/1.0 are refused: two readers could
+    differ on them.
     """
     if encodings:
         if lengths:

@@ -1,8 +1,8 @@
 """What a request's head decides: where it goes, who asks, and the head the provider gets.
 
-A program's requests on one connection mostly repeat their head but for the body's length. An opening is therefore kept and taken over by
-the next request whose head is the same otherwise, as long as no account has changed: reading, sorting and authenticating a head is a
-third of a call's work.
+A program's requests on one connection mostly repeat their head but for the body's length. An opening is therefore kept
+and taken over by the next request whose head is the same otherwise, as long as no account has changed: reading, sorting
+and authenticating a head is a third of a call's work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from metrion.accounts.registry import Account
 from metrion.proxy import headers, http1
 from metrion.proxy.authenticate import Identity, authenticate, known_account
-from metrion.proxy.headers import Named
 from metrion.proxy.http1 import BadMessage, BodyReader, RequestHead
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import ROOT, Target, without_key
@@ -129,7 +128,7 @@ class Opening:
         )
 
     def remember(self, head: bytes, version: int) -> None:
-        """Let the next request take this over: `head` is this one's bytes, `version` that of the accounts it was decided by."""
+        """Let the next request take this over: `head` is this one's bytes, `version` that of the accounts."""
         self._version = version
         self._before = head
         length = self.named.get(b"content-length")

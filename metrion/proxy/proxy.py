@@ -94,7 +94,9 @@ class Proxy:
         self._draining.add(exchange)
 
     def _sweep(self) -> None:
-        """End what has been silent for too long: one timer for all, since one per call costs more than the call's parsing."""
+        """End what has been silent for too long: one timer for all, since one per call costs more than the call's
+        parsing.
+        """
         now = self.loop.time()
         for front in [one for one in self.fronts if one.deadline < now]:
             front.on_deadline()

@@ -1,4 +1,6 @@
-"""An answer of Metrion's own, in the shape of the API that was called, so that SDKs raise their own typed errors. Spec §2.6."""
+"""An answer of Metrion's own, in the shape of the API that was called, so that SDKs raise their own typed errors. Spec
+§2.6.
+"""
 
 from __future__ import annotations
 

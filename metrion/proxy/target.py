@@ -1,7 +1,8 @@
 """Where a path under /api/proxy leads: provider, endpoint and upstream path. Spec §2.1.
 
-The upstream path is made of the provider's fixed prefix and the client's remainder, which is refused unless it is plain: so no client
-can leave the provider's root, whatever a provider's own server makes of dots, slashes and their encodings.
+The upstream path is made of the provider's fixed prefix and the client's remainder, which is refused unless it is
+plain: so no client can leave the provider's root, whatever a provider's own server makes of dots, slashes and their
+encodings.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _resolve(method: str, path: str, native_hint: bool) -> Target | None:
         return None
     below = "/" + below
     if provider.native and (
-        below.startswith(_NATIVE_ROOTS) or (native_hint or ":" in below) and below.startswith("/v1/")
+        below.startswith(_NATIVE_ROOTS) or ((native_hint or ":" in below) and below.startswith("/v1/"))
     ):
         return _native(method, provider, below)
     remainder = below[1:].removeprefix("v1/")

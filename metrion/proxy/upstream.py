@@ -1,7 +1,8 @@
 """Keep-alive connections to the providers: the only place that speaks HTTP to one.
 
-An `Upstream` carries one request and its answer at a time and tells its `Listener` what comes. A request is never written twice: a
-connection that closed before the first byte was written is replaced, anything later is the listener's failure.
+An `Upstream` carries one request and its answer at a time and tells its `Listener` what comes. A request is never
+written twice: a connection that closed before the first byte was written is replaced, anything later is the
+listener's failure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import ssl
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-from metrion.proxy import http1, headers
+from metrion.proxy import headers, http1
 from metrion.proxy.answer import Answer
 from metrion.proxy.http1 import BadMessage, BodyReader
 
@@ -193,7 +194,9 @@ class Upstream(asyncio.Protocol):
 
 
 class Origin:
-    """One provider's origin and its connections. `url`: scheme, host and port; fixed by the program or the operator, never by a client."""
+    """One provider's origin and its connections. `url`: scheme, host and port; fixed by the program or the operator,
+    never by a client.
+    """
 
     def __init__(self, url: str, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext, connect_timeout: float) -> None:
         parts = urlsplit(url)

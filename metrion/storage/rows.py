@@ -1,7 +1,7 @@
 """Writing calls: rows, and the totals that must always equal their sum, in the caller's transaction.
 
-The statements are made from `tables` once. Rows go in many to a statement: each step of SQLite hands the interpreter's lock over, and
-once for 128 rows is cheaper than once for each.
+The statements are made from `tables` once. Rows go in many to a statement: each step of SQLite hands the interpreter's
+lock over, and once for 128 rows is cheaper than once for each.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none';"
+    " base-uri 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }

@@ -30,10 +30,13 @@ def status_page(base: str) -> bytes:
         f"<tr><th scope=row>{name}</th><td><code>{escape(base + path)}</code></td></tr>" for name, path in _BASE_URLS
     )
     return f"""<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1"><title>Metrion</title>
+<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">
+<title>Metrion</title>
 <style>{_STYLE}</style>
 <h1>Metrion is running</h1>
 <p>Change two values in the SDK you use: the base URL to the one below, and the API key to your Metrion key
-(<code>metrion account create you@example.com</code>). Each call then appears in <code>metrion logs</code> with its tokens and cost.</p>
-<table><thead><tr><th scope=col>Provider</th><th scope=col>Base URL</th></tr></thead><tbody>{rows}</tbody></table>
+(<code>metrion account create you@example.com</code>).
+Each call then appears in <code>metrion logs</code> with its tokens and cost.</p>
+<table><thead><tr><th scope=col>Provider</th><th scope=col>Base URL</th></tr></thead>
+<tbody>{rows}</tbody></table>
 </html>""".encode()
