@@ -7,6 +7,8 @@ import orjson
 import structlog
 
 from metrion.call import Call, Outcome
+from metrion.ledger.metered import BATCHES, COUNTED_BEFORE, FETCHES
+from metrion.ledger.reread import ESTIMATED
 from metrion.prices.calculate import Cost
 from metrion.prices.catalog import PriceBook
 from metrion.storage.rows import Row
@@ -23,6 +25,9 @@ _MOST_NANO = 10**15
 # Outcomes after which what was counted is all there is; a call that was cut may have cost more than it had said so far.
 _FREE = {Outcome.REJECTED.value, Outcome.PROVIDER_ERROR.value}
 _WHOLE = {Outcome.OK.value, Outcome.PROVIDER_ERROR.value, Outcome.CACHED.value}
+# Formats whose pieces count on as the answer grows: what the last piece said before a cut is the least that it cost.
+# Anthropic's first event counts the input alone, which says nothing of the rest: such a call's cost is unknown.
+_COUNTING_ON = {"openai_chat", "gemini_generate"}
 
 
 def price(book: PriceBook, call: Call) -> Row:
@@ -83,14 +88,24 @@ def price(book: PriceBook, call: Call) -> Row:
 
 def _cost(book: PriceBook, call: Call, model: str, usage: Usage | None) -> Cost:
     if usage is None:
-        # A call that was refused, here or by its provider, and an endpoint that only counts, cost nothing; the rest is
-        # not known.
-        free = call.outcome in _FREE or (call.outcome == Outcome.OK.value and call.format == "count_only")
-        return _NOTHING_USED if free else _UNKNOWN
-    reading = call.reading
-    if call.outcome not in _WHOLE and not (reading and reading.done):
-        return _UNKNOWN
-    return book.cost(call.provider, model, usage, call.started_ms)
+        return _NOTHING_USED if _is_free(call) else _UNKNOWN
+    if call.outcome in _WHOLE or (call.reading and call.reading.done) or call.format in BATCHES:
+        return book.cost(call.provider, model, usage, call.started_ms)
+    if call.format in _COUNTING_ON:
+        return estimated(book.cost(call.provider, model, usage, call.started_ms))
+    return _UNKNOWN
+
+
+def _is_free(call: Call) -> bool:
+    """Whether a call without usage cost nothing: refused, here or by its provider; only counting; only fetching."""
+    if call.outcome in _FREE or (call.reading is not None and COUNTED_BEFORE in call.reading.facts):
+        return True
+    return call.outcome == Outcome.OK.value and (call.format == "count_only" or call.endpoint in FETCHES)
+
+
+def estimated(cost: Cost) -> Cost:
+    """`cost` as an estimate, where there is one."""
+    return cost if cost.nano is None else cost._replace(source=ESTIMATED)
 
 
 def _check(usage: Usage, cost: Cost) -> None:

@@ -19,6 +19,7 @@ import structlog
 
 from metrion.call import Call, Outcome
 from metrion.ledger.journal import Journal
+from metrion.ledger.metered import once
 from metrion.ledger.price import price
 from metrion.ledger.totals import Totals
 from metrion.prices.catalog import PriceBook
@@ -44,11 +45,11 @@ def write_calls(
 
     `fresh`: no row of them can be there yet. `refusals` count in totals only.
     """
-    rows = [price(book, call) for call in calls]
     with database.begin() as connection:
         if not fresh:
-            there = written(connection, [(row[0], row[1]) for row in rows])
-            rows = [row for row in rows if (row[0], row[1]) not in there]
+            there = written(connection, [(call.account_id, call.id) for call in calls])
+            calls = [call for call in calls if (call.account_id, call.id) not in there]
+        rows = [price(book, call) for call in once(connection, calls)]
         _write_rows(connection, rows, [price(book, call) for call in refusals])
     return len(rows)
 

@@ -119,6 +119,16 @@ repricings = _table(  # what a call cost before it was priced again; the call it
     clustered=True,
 )
 
+metered = _table(  # responses and batch items that are counted: the usage that comes when they are fetched again is not
+    "metered",
+    _int("account_id", key=True),
+    _text("provider", key=True),
+    Column("digest", LargeBinary, primary_key=True),  # of the provider's id
+    _int("until_ms"),
+    Index("ix_metered_until_ms", "until_ms"),
+    clustered=True,
+)
+
 SUMS = (  # what every totals table adds up
     "requests",
     "input_tokens",

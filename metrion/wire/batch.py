@@ -29,7 +29,12 @@ class Item(msgspec.Struct):
     usage: Raw
 
 
+class _Named(msgspec.Struct):
+    id: str
+
+
 _encode = msgspec.json.Encoder().encode
+_decode_name = msgspec.json.Decoder(_Named).decode
 
 
 class ResultsReader:
@@ -81,6 +86,11 @@ def keep_item(reading: Reading, item: Item) -> None:
         return
     reading.model = reading.model or item.model
     reading.usage.append(Raw(_encode(item)))
+
+
+def item_ids(reading: Reading) -> list[str]:
+    """The id of each of a batch's items, in the order of its usage objects; "" where it has none."""
+    return [_decode_name(item).id for item in reading.usage]
 
 
 def understand(items: list[dict[str, Any]], reading: Reading, one: Callable[[dict[str, Any], Reading], Usage]) -> Usage:
