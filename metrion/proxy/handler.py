@@ -599,6 +599,8 @@ class Exchange:
         assert self._call is not None
         self._ended = True
         self.deadline = _NEVER
+        if self._place_taken:  # no head came that would count
+            self._settle_place(False)
         reading = self._call.reading
         if self._tap is not None:
             reading = self._tap.finish()
