@@ -166,6 +166,8 @@ class Provider:
             await asyncio.sleep(self.chance.expovariate(50))
         _send_event(writer, json.dumps(_completion(number, choices=[])))
         _send_event(writer, "[DONE]")
+        await writer.drain()
+        await asyncio.sleep(self.chance.expovariate(50))  # clients have gone by now: the kill may come here
         writer.write(b"0\r\n\r\n")
 
 
@@ -197,7 +199,7 @@ async def ask(port: int, token: str, call: Sent) -> None:
 
 
 def whole(answer: bytes) -> bool:
-    """Whether these bytes are a 200 with all of its body."""
+    """Whether these bytes are a 200 with all of its body; of a stream, with its closing event, where clients stop."""
     head, blank, body = answer.partition(b"\r\n\r\n")
     if not blank or not head.startswith(b"HTTP/1.1 200"):
         return False
@@ -206,7 +208,7 @@ def whole(answer: bytes) -> bool:
         if name == b"content-length":
             return len(body) == int(value)
         if name == b"transfer-encoding":
-            return body.endswith(b"0\r\n\r\n")
+            return b"data: [DONE]\n\n" in body
     return False
 
 

@@ -49,8 +49,8 @@ def test_an_answered_call_must_be_ok_with_its_tokens(told: dict[str, Any]) -> No
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nd\r\ndata: [DONE]\n", False),
         (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nab", False),
         (b"HTTP/1.1 200 OK\r\nContent-Le", False),
         (b"", False),
