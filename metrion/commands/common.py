@@ -73,6 +73,11 @@ def money(nano: int) -> str:
     return f"${usd_from_nano((nano + unit // 2) // unit * unit)}"
 
 
+def difference(nano: int) -> str:
+    """A change of nano-dollars for people: +$1.20, -$0.05."""
+    return f"{'-' if nano < 0 else '+'}{money(abs(nano))}"
+
+
 def count(number: Any) -> str:
     """12,345."""
     return f"{number:,}"

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from metrion.accounts.emails import find_account
-from metrion.commands.common import DataDir, count, money, new_app, parse_time, print_table
+from metrion.commands.common import DataDir, count, difference, money, new_app, parse_time, print_table
 from metrion.commands.ledger import Ledger
 from metrion.config import Settings, load_settings
 from metrion.datadir import open_for_reading
@@ -114,12 +114,11 @@ def _print(changed: list[Repriced], dry_run: bool) -> None:
 
 
 def _line(one: Repriced) -> list[str]:
-    difference = one.new_nano - one.old_nano
     return [
         one.provider,
         one.model,
         count(one.rows),
         money(one.old_nano),
         money(one.new_nano),
-        f"{'-' if difference < 0 else '+'}{money(abs(difference))}",
+        difference(one.new_nano - one.old_nano),
     ]

@@ -106,7 +106,9 @@ def _change(book: PriceBook, row: Any) -> Change | None:
     """What pricing a row again changes; None where nothing, and where there is no usage to price by."""
     if row.cost_source != ESTIMATED and row.usage_raw is None and row.rare is None:
         return None
-    after = _estimated(book, row) if row.cost_source == ESTIMATED else price(book, call_of(row))
+    after = price(book, call_of(row))
+    if row.cost_source == ESTIMATED and after[_AT["cost_source"]] != ESTIMATED:  # by text that is not kept
+        after = _estimated(book, row)
     if all(getattr(row, name) == after[_AT[name]] for name in _COMPARED):
         return None
     before = {name: getattr(row, name) for name in COUNTS if getattr(row, name) != after[_AT[name]]}
