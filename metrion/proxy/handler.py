@@ -422,13 +422,16 @@ class Exchange:
 
     # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def on_failed(self, reason: str) -> None:
-        """The provider could not be reached, or broke off."""
+    def on_failed(self, reason: str, *, silent: bool = False) -> None:
+        """The provider could not be reached, or broke off; `silent`: did not take the connection in time."""
         self._dial, sent = None, self._upstream is not None
         self._upstream = None
         if self._ended:
             return
         label = self._label
+        if silent:
+            self._fail(Outcome.TIMEOUT, Refusal(504, "upstream_timeout", f"{label} {reason}."))
+            return
         retry = False if sent else None
         self._fail(Outcome.UPSTREAM_FAILED, Refusal(502, "upstream_failed", f"{label} {reason}.", should_retry=retry))
 
