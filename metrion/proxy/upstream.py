@@ -36,7 +36,7 @@ class Listener(Protocol):
     def on_answer_end(self, piece: bytes) -> None: ...
     def on_upstream_full(self) -> None: ...
     def on_upstream_drained(self) -> None: ...
-    def on_failed(self, reason: str) -> None: ...
+    def on_failed(self, reason: str, *, silent: bool = False) -> None: ...
 
 
 class Upstream(asyncio.Protocol):
@@ -235,7 +235,8 @@ class Origin:
             async with asyncio.timeout(self._timeout):
                 upstream = await self._race(await self._resolve())
         except TimeoutError:
-            listener.on_failed(f"did not accept a connection within {self._timeout:g} s")
+            limit = f"within {self._timeout:g} s. The operator sets METRION_UPSTREAM_CONNECT_TIMEOUT"
+            listener.on_failed(f"did not accept a connection {limit}", silent=True)
         except (OSError, ssl.SSLError) as problem:
             reason = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else type(problem).__name__
             listener.on_failed(f"could not be reached ({reason})")
