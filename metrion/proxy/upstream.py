@@ -86,8 +86,12 @@ class Upstream(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
+        """Close; what still waits to be written is dropped, since a provider that has answered may never read it."""
         self._listener = None
-        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         listener = self._listener
@@ -159,7 +163,7 @@ class Upstream(asyncio.Protocol):
     def _end_answer(self, listener: Listener, piece: bytes, rest: bytes) -> None:
         self._listener = self._reader = None
         if not self._reusable or rest or self._transport.get_write_buffer_size():
-            self._transport.close()
+            self.close()
         listener.on_answer_end(piece)
 
     def release(self) -> None:
