@@ -114,23 +114,22 @@ class Upstream(asyncio.Protocol):
 
     def _read_head(self, listener: Listener, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > MAX_HEAD_BYTES:
-                raise BadMessage("the head is too large")
-            if not b"HTTP/1.".startswith(data[:7]):
-                raise BadMessage("the status line is malformed")
-            self._buffer = data
-            return
-        self._buffer = b""
-        head = http1.parse_response(data[:end])
-        data = data[end + 4 :]
-        if head.status < 200:
-            if head.status == 101:
+        status = 0
+        while status < 200:  # a 1xx is none of ours to pass on
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > MAX_HEAD_BYTES:
+                    raise BadMessage("the head is too large")
+                if not b"HTTP/1.".startswith(data[:7]):
+                    raise BadMessage("the status line is malformed")
+                self._buffer = data
+                return
+            head = http1.parse_response(data[:end])
+            data = data[end + 4 :]
+            status = head.status
+            if status == 101:
                 raise BadMessage("an upgrade nobody asked for")
-            if data:
-                self._read_head(listener, data)
-            return
+        self._buffer = b""
         answer = self._sort(head)
         listener.on_answer(answer)
         if self._listener is not listener:  # the listener dropped us
