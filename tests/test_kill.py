@@ -14,7 +14,7 @@ import pytest
 from bench.kill import run
 from tests.conftest import NewMetrion
 from tests.fake_provider import samples
-from tests.support import Metrion
+from tests.support import ROOT, Metrion
 
 ROUNDS, CALLS_A_SECOND = 4, 300
 SECRET = "sk-proj-quoted-by-the-provider-0123456789"
@@ -28,7 +28,9 @@ STREAMS = {
 REQUEST = json.dumps({"model": "m", "max_tokens": 9, "messages": [], "input": "hi", "stream": True}).encode()
 
 
-def test_killed_at_random_moments_under_load_it_loses_and_doubles_nothing() -> None:
+def test_killed_at_random_moments_under_load_it_loses_and_doubles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # it starts too often to be compiled anew each time
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "pycache"))
     report = run(ROUNDS, CALLS_A_SECOND, seed=7)
     assert report.ok, str(report)
     assert report.kills == ROUNDS
