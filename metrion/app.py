@@ -32,6 +32,7 @@ from metrion.prices.catalog import PriceBook
 from metrion.proxy.admit import WINDOW, Admission, month_of, month_start_ms
 from metrion.proxy.front import Front, PageProtocol
 from metrion.proxy.proxy import Proxy
+from metrion.rates.refresh import Refresher
 from metrion.storage import accounts as stored
 from metrion.storage.database import Connection, Database, migrate, open_writer
 from metrion.storage.rows import admitted_since, month_used
@@ -78,11 +79,15 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     _quiet_interpreter()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.stop)
+    rates = Refresher(settings.data_dir, settings.rates_origin)
+    if settings.rates_refresh == "on":
+        rates.start()
     control = await listen(settings, _operations(settings, writer, book, registry, vault))
     try:
         await server.serve(sockets=[listener])
     finally:
         control.close()
+        rates.stop()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
         proxy.close()

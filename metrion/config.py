@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: Secret = Secret(b"")  # smtp:// or smtps://, with user and password
     mail_from: Annotated[str, msgspec.Meta(max_length=320)] = ""
     prices_file: Path | None = None
+    rates_refresh: Literal["on", "off"] = "on"  # fetch currency rates daily
+    rates_origin: Origin = ""  # "" = the European Central Bank's own
     region: Name = ""
     durability: Literal["normal", "strict"] = "normal"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -21,7 +21,11 @@ from metrion.__main__ import app
 ROOT = Path(__file__).parents[1]
 PROVIDERS = ("anthropic", "openai", "gemini", "mistral", "grok")
 EMAIL = "tests@example.com"
-QUIET = {"METRION_RATE_LIMIT_PER_MINUTE": "0", "METRION_FREE_MONTHLY_REQUESTS": "0"}  # no limit gets in a test's way
+QUIET = {  # no limit gets in a test's way, and nothing goes beyond this machine
+    "METRION_RATE_LIMIT_PER_MINUTE": "0",
+    "METRION_FREE_MONTHLY_REQUESTS": "0",
+    "METRION_RATES_REFRESH": "off",
+}
 
 Headers = Sequence[tuple[str, str]]
 

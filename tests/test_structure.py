@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "sandbox": set(),
     "datadir": {"ledger", "storage"},
     "control": {"accounts", "datadir", "storage"},
-    "app": {"accounts", "control", "datadir", "ledger", "prices", "proxy", "storage", "web"},
+    "app": {"accounts", "control", "datadir", "ledger", "prices", "proxy", "rates", "storage", "web"},
     "demo": {"accounts", "app", "datadir", "sandbox", "storage"},
     "rates": set(),
     "commands": {
@@ -74,8 +74,9 @@ HTTP_CLIENTS = {
     "urllib.request",
 }
 DIALS = {"create_connection", "open_connection", "sock_connect"}
-# Who may open a connection: the proxy to providers; the demo's traffic to Metrion itself; `doctor`, which only tries.
-DIALLERS = {"metrion/proxy/upstream.py", "metrion/sandbox/traffic.py", "metrion/commands/doctor.py"}
+# Who may open a connection: the proxy to providers; the demo's traffic to Metrion itself; `doctor`, which only tries;
+# and the currency rates' daily fetch from the central bank.
+DIALLERS = {"metrion/proxy/upstream.py", "metrion/sandbox/traffic.py", "metrion/commands/doctor.py", "metrion/rates/refresh.py"}
 # Who may import by name at run time, so that commands start fast: a command when it is called, Alembic when the
 # database is out of date, recovery when there is a journal.
 LAZY = {"metrion/__main__.py", "metrion/storage/database.py", "metrion/datadir.py"}

@@ -64,13 +64,16 @@ def _cell(text: str) -> str:
     return plain if len(plain) <= _CELL else plain[: _CELL - 1] + "…"
 
 
-def money(nano: int) -> str:
-    """Nano-dollars for people: whole cents, and below a cent the first two digits: $12.34, $0.0012, $0.00000035."""
+def money(nano: int, sign: str = "$") -> str:
+    """Nano-dollars for people: whole cents, and below a cent the first two digits: $12.34, $0.0012, $0.00000035.
+
+    `sign` is what stands before billionths of another currency.
+    """
     cents = (nano + _CENT // 2) // _CENT
     if nano == 0 or nano >= _CENT:
-        return f"${cents // 100:,}.{cents % 100:02d}"
+        return f"{sign}{cents // 100:,}.{cents % 100:02d}"
     unit = 10 ** max(len(str(nano)) - 2, 0)
-    return f"${usd_from_nano((nano + unit // 2) // unit * unit)}"
+    return f"{sign}{usd_from_nano((nano + unit // 2) // unit * unit)}"
 
 
 def difference(nano: int) -> str:
