@@ -18,6 +18,7 @@ from metrion.accounts.registry import Account
 from metrion.call import Call, Outcome, Reading
 from metrion.kit.ids import id_ms
 from metrion.kit.secrets import Secret, mask_credentials
+from metrion.ledger.estimate import hold
 from metrion.ledger.record import COMPLETION, INTENT, frame
 from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, request_id_of, text
@@ -198,6 +199,8 @@ class Exchange:
         if not isinstance(asked, Refusal):
             call.requested_model = call.requested_model or asked.model
             call.stream = asked.stream
+            if asked.stream:
+                call.held = hold(self._proxy.shelf, call, body)
         elif target.endpoint.checks_body:
             self._refuse(asked)
             return
@@ -313,30 +316,27 @@ class Exchange:
             self._held.append(head)
 
     def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
-        """A piece of the provider's answer passes at once. `as_chunk`: the piece as it came framed, where it may pass
-        so.
-        """
+        """Pass a piece of the provider's answer at once. `as_chunk`: as it came framed, where it may pass so."""
         self.heard = True
-        if piece:
-            self._meter(piece)
+        closing = self._meter(piece) if piece else False
         front = self._front
         if front is None:
             self._drain_on()
             return
         if self._answer_chunked:
             piece = as_chunk or (http1.chunk(piece) if piece else b"")
-        tap = self._tap
-        if tap is not None and tap.closed and not self._answered:
+        if closing and not self._answered:
             self._held.append(piece)
-            self._record_closing(tap)
+            self._record_closing()
             return
         if self._held:  # the head
             piece = self._held.pop() + piece
         front.send(piece)
 
-    def _record_closing(self, tap: Tap) -> None:
+    def _record_closing(self) -> None:
         """Clients take a stream's closing event for its end: like that, it waits for the journal."""
-        if self._closing_segment < 0:
+        tap = self._tap
+        if tap is not None and self._closing_segment < 0:
             record = self._completion(Outcome.OK, tap.reading)
             self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, completion=True)
 
@@ -363,18 +363,20 @@ class Exchange:
             self._drop_upstream()
             self._end(Outcome.CLIENT_GONE)
 
-    def _meter(self, piece: bytes) -> None:
-        """Let the tap see a piece, on its way and before the last."""
+    def _meter(self, piece: bytes) -> bool:
+        """Let the tap see a piece; says whether the answer's closing event came."""
         call = self._call
         assert call is not None
+        call.response_bytes += len(piece)
+        if self._tap is not None:
+            return self._tap.feed(piece)
         if not call.ttft_us:
             call.ttft_us = int((perf_counter() - self._received) * 1e6) or 1
-        call.response_bytes += len(piece)
         if self._reads_answer:
             self._reads_answer = False
-            self._tap = open_tap(call.format, call.status, self._content_type, self._content_encoding)
-        if self._tap is not None:
-            self._tap.feed(piece)
+            self._tap = open_tap(call.format, call.status, self._content_type, self._content_encoding, call.held)
+            return self._tap is not None and self._tap.feed(piece)
+        return False
 
     def on_answer_end(self, piece: bytes) -> None:
         """The last piece, which may be empty, waits for the journal."""
@@ -385,7 +387,9 @@ class Exchange:
             self._reads_answer = False
             call.ttft_us = int((now - self._received) * 1e6) or 1
             call.response_bytes = len(piece)
-            call.reading = read_at_once(call.format, call.status, self._content_type, self._content_encoding, piece)
+            call.reading = read_at_once(
+                call.format, call.status, self._content_type, self._content_encoding, piece, call.held
+            )
         elif piece:
             self._meter(piece)
         if piece and front is not None:

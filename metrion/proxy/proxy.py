@@ -8,6 +8,7 @@ from typing import Protocol
 
 from metrion.call import Call
 from metrion.config import Settings
+from metrion.kit.held import Shelf
 from metrion.kit.ids import new_ids
 from metrion.ledger.journal import Journal
 from metrion.providers import PROVIDERS
@@ -56,6 +57,7 @@ class Proxy:
         self.cors = Cors(settings.cors_origins)
         self.versions = AnthropicVersions(settings.anthropic_version)
         self.budget = BodyBudget(settings.max_buffered_bytes)
+        self.shelf = Shelf()
         self.stopping = False
         self.admits = (
             True  # whether calls can be recorded; looked at by the sweep, as a journal that fails says so at once

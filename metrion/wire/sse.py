@@ -8,6 +8,7 @@ Lines end in LF, CRLF or CR (https://html.spec.whatwg.org/multipage/server-sent-
 from __future__ import annotations
 
 from metrion.call import Reading
+from metrion.kit.held import Held
 from metrion.wire.format import Format, read, trim
 
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")  # how a blank line ends, and with it an event
@@ -25,23 +26,34 @@ _FIELDS = (
 class SseReader:
     """Reads a stream of events into a Reading."""
 
-    __slots__ = ("_carry", "_closing", "_format", "_last", "_mark", "_reading", "_searched", "_unseen")
+    __slots__ = ("_carry", "_closing", "_format", "_held", "_last", "_mark", "_reading", "_searched", "_unseen")
 
-    def __init__(self, format: Format, reading: Reading) -> None:
+    def __init__(self, format: Format, reading: Reading, held: Held | None = None) -> None:
         self._format = format
         self._mark = format.mark.search
         self._closing = format.closing or _NEVER
         self._reading = reading
+        self._held = held
         self._unseen = _FIRST_EVENTS
         self._carry = bytearray()  # the beginning of an event whose end has not come yet
         self._searched = 0  # bytes of it that hold no blank line
         self._last = b""  # the latest whole events, unless the last of them was read
 
     def feed(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held.add(data)
         if self._carry or not data.endswith(_ENDS):
             self._collect(data)
+        elif (  # whole events that hold nothing, which is nearly all of them, at the price of three searches
+            self._unseen
+            or self._mark(data)
+            or data.find(_ERROR) >= 0
+            or data.find(self._closing, -_TAIL) >= 0
+            or not data.startswith(_FIELDS)
+        ):
+            self._read(data)
         else:
-            self._sift(data)
+            self._last = data
 
     def finish(self) -> None:
         self._read(self._last)
@@ -61,22 +73,9 @@ class SseReader:
         if end:
             events = bytes(carry[:end])
             del carry[:end]
-            self._sift(events)
+            self._read(events)
         trim(carry)
         self._searched = len(carry)
-
-    def _sift(self, events: bytes) -> None:
-        """Set whole events aside that hold nothing, which is nearly all of them, at the price of three searches."""
-        if (
-            self._unseen
-            or self._mark(events)
-            or events.find(_ERROR) >= 0
-            or events.find(self._closing, -_TAIL) >= 0
-            or not events.startswith(_FIELDS)
-        ):
-            self._read(events)
-        else:
-            self._last = events
 
     def _read(self, events: bytes) -> None:
         for event in _with_line_feeds(events).split(b"\n\n"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from metrion.call import Reading
+from metrion.kit.held import Held
 from metrion.wire import anthropic, gemini, mistral, openai_chat, openai_other, openai_responses
 from metrion.wire.batch import ResultsReader
 from metrion.wire.body import BodyReader, ErrorReader
@@ -47,12 +48,11 @@ class Tap(Protocol):
     def reading(self) -> Reading:
         """What was seen so far."""
 
-    @property
-    def closed(self) -> bool:
-        """Whether the event was seen that clients take for the end of the stream (`Format.closing`)."""
+    def feed(self, data: bytes) -> bool:
+        """Take the body as on the wire (chunked framing removed), cut anywhere.
 
-    def feed(self, data: bytes) -> None:
-        """Take the body as on the wire (chunked framing removed), cut anywhere."""
+        True once the event was seen that clients take for the end of the stream (`Format.closing`).
+        """
 
     def finish(self) -> Reading:
         """Say that the body ended, or was cut, and get whatever was seen."""
@@ -63,18 +63,23 @@ class _Reader(Protocol):
     def finish(self) -> None: ...
 
 
-def open_tap(format: str, status: int, content_type: str, content_encoding: str) -> Tap | None:
+def open_tap(
+    format: str, status: int, content_type: str, content_encoding: str, held: Held | None = None
+) -> Tap | None:
     """Open a tap for an answer with this HTTP status and these headers, or None where there is nothing to read.
 
-    `format` is a key of `FORMATS` or "": of an answer without a known format only an error is read.
+    `format` is a key of `FORMATS` or "": of an answer without a known format only an error is read. `held` is given
+    the pieces of a stream, uncompressed.
     """
     known = FORMATS.get(format)
     if status < 400 and (known is None or content_type.lower().startswith(("audio/", "image/", "video/"))):
         return None
-    return _BodyTap(format, status, content_type, content_encoding)
+    return _BodyTap(format, status, content_type, content_encoding, held)
 
 
-def read_at_once(format: str, status: int, content_type: str, content_encoding: str, body: bytes) -> Reading | None:
+def read_at_once(
+    format: str, status: int, content_type: str, content_encoding: str, body: bytes, held: Held | None = None
+) -> Reading | None:
     """The Reading of a body that came in one piece: what a tap would give, without one where it is plain JSON."""
     known = FORMATS.get(format)
     if (
@@ -85,7 +90,7 @@ def read_at_once(format: str, status: int, content_type: str, content_encoding: 
         or len(body) > LIMIT
         or not body.startswith(b"{")
     ):
-        tap = open_tap(format, status, content_type, content_encoding)
+        tap = open_tap(format, status, content_type, content_encoding, held)
         if tap is None:
             return None
         tap.feed(body)
@@ -101,12 +106,13 @@ def read_at_once(format: str, status: int, content_type: str, content_encoding: 
 class _BodyTap:
     """Decompresses where needed, finds out how the body is framed, and feeds the reader for that."""
 
-    __slots__ = ("_closes", "_content_type", "_format", "_next", "_reader", "_status", "reading")
+    __slots__ = ("_closes", "_content_type", "_format", "_held", "_next", "_reader", "_status", "reading")
 
-    def __init__(self, format: str, status: int, content_type: str, content_encoding: str) -> None:
+    def __init__(self, format: str, status: int, content_type: str, content_encoding: str, held: Held | None) -> None:
         self._format = format
         self._status = status
         self._content_type = content_type
+        self._held = held
         self.reading = Reading()
         self._closes = status < 400 and bool(FORMATS[format].closing)
         self._reader: _Reader | None = None
@@ -117,17 +123,14 @@ class _BodyTap:
             except UnreadableError:
                 self._next = _ignore
 
-    @property
-    def closed(self) -> bool:
-        return self._closes and self.reading.done
-
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> bool:
         try:
             self._next(data)
         except UnreadableError:
             self._next = _ignore
         except Exception as bug:  # metering must never break an answer
             self._give_up(bug)
+        return self._closes and self.reading.done
 
     def finish(self) -> Reading:
         try:
@@ -163,7 +166,7 @@ class _BodyTap:
         if start.startswith(b"["):
             return ArrayReader(format, self.reading)
         if "event-stream" in self._content_type or start.startswith(_EVENT_STARTS):
-            return SseReader(format, self.reading)
+            return SseReader(format, self.reading, self._held)
         return _Deaf()
 
     def _give_up(self, bug: Exception) -> None:

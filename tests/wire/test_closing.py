@@ -36,25 +36,22 @@ def test_closed_once_the_closing_event_is_whole(format: str, stream: bytes, size
     assert tap is not None
     body = stream[:-1]  # without the line end that makes the last event whole
     for at in range(0, len(body), size):
-        tap.feed(body[at : at + size])
-        assert not tap.closed
-    tap.feed(stream[-1:])
-    assert tap.closed
+        assert not tap.feed(body[at : at + size])
+    assert tap.feed(stream[-1:])
 
 
 def test_closed_is_seen_through_compression() -> None:
     tap = open_tap("openai_chat", 200, "text/event-stream", "gzip")
     assert tap is not None
-    tap.feed(gzip.compress(CHAT))
-    assert tap.closed
+    assert tap.feed(gzip.compress(CHAT))
 
 
 @pytest.mark.parametrize(("format", "stream"), OPEN_ENDED)
 def test_a_format_whose_body_ends_the_stream_is_never_closed(format: str, stream: bytes) -> None:
     tap = open_tap(format, 200, "text/event-stream", "")
     assert tap is not None
-    tap.feed(stream)
-    assert (tap.reading.done, tap.closed) == (True, False)
+    assert not tap.feed(stream)
+    assert tap.reading.done
 
 
 @pytest.mark.parametrize("text", ["[DONE]", "data: [DONE]\n\n", "message_stop"])
@@ -64,18 +61,15 @@ def test_what_a_model_says_closes_nothing(text: str) -> None:
         tap = open_tap(format, 200, "text/event-stream", "")
         assert tap is not None
         for _ in range(5):
-            tap.feed(f"data: {event}\n\n".encode())
-        assert not tap.closed
-        tap.feed(stream)
-        assert tap.closed
+            assert not tap.feed(f"data: {event}\n\n".encode())
+        assert tap.feed(stream)
 
 
 @pytest.mark.parametrize("status", [400, 503])
 def test_an_error_is_not_a_stream(status: int) -> None:
     tap = open_tap("openai_chat", status, "text/event-stream", "")
     assert tap is not None
-    tap.feed(CHAT)
-    assert not tap.closed
+    assert not tap.feed(CHAT)
 
 
 def test_the_closing_event_costs_no_figure() -> None:
