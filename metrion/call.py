@@ -13,6 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
+from metrion.kit.held import Held
+
 
 class Outcome(StrEnum):
     """How a call ended; a closed list."""
@@ -69,3 +71,4 @@ class Call(msgspec.Struct, array_like=True):
     response_bytes: int = 0
     upstream_request_id: str = ""
     reading: Reading | None = None
+    held: Held | None = None  # never journalled: see `ledger.record`

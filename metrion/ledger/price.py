@@ -7,6 +7,7 @@ import orjson
 import structlog
 
 from metrion.call import Call, Outcome
+from metrion.ledger.estimate import estimate
 from metrion.ledger.metered import BATCHES, COUNTED_BEFORE, FETCHES
 from metrion.ledger.reread import ESTIMATED
 from metrion.prices.calculate import Cost
@@ -43,7 +44,11 @@ def price(book: PriceBook, call: Call) -> Row:
     try:
         if reading is not None:
             usage, raw = understand(call.provider, call.format, reading)
-        cost = _cost(book, call, model, usage)
+        guess = estimate(call) if usage is None and call.held is not None else None
+        if guess is not None:
+            usage, cost = guess, estimated(book.cost(call.provider, model, guess, call.started_ms))
+        else:
+            cost = _cost(book, call, model, usage)
         _check(usage or _EMPTY, cost)
         rare = _rare(call, usage or _EMPTY)
     except Exception:  # whatever a provider sends, the call keeps its row

@@ -16,7 +16,7 @@ from metrion.call import Call
 
 INTENT, COMPLETION = b"I", b"C"
 _FRAME = struct.Struct("<II")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=lambda _: None).encode  # what is held of a call's texts is not written
 _decode = msgspec.json.Decoder(Call).decode
 log = structlog.get_logger("metrion.ledger")
 

@@ -173,6 +173,9 @@ class Writer:
                 if self._stopping.wait(wait) and tries > len(_RETRY_SECONDS):
                     return False
         self._backlog = 0
+        for call, _, _ in done:
+            if call.held is not None:
+                call.held.release()
         segments = Counter(
             segment for _, intent, completion in done for segment in (intent, completion) if segment >= 0
         )
