@@ -97,7 +97,8 @@ def _cost(book: PriceBook, call: Call, model: str, usage: Usage | None) -> Cost:
     if call.outcome in _WHOLE or (call.reading and call.reading.done) or call.format in BATCHES:
         return book.cost(call.provider, model, usage, call.started_ms)
     if call.format in _COUNTING_ON:
-        return estimated(book.cost(call.provider, model, usage, call.started_ms))
+        cost = estimated(book.cost(call.provider, model, usage, call.started_ms))
+        return _UNKNOWN if cost.nano == 0 else cost  # nothing counted yet is not for nothing
     return _UNKNOWN
 
 

@@ -1,0 +1,150 @@
+"""Which cost a call gets, by how it ended and what was said of its usage. Spec §3 and §4."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrion.call import Call, Outcome, Reading
+from metrion.ledger.price import price
+from metrion.prices.catalog import PriceBook
+from metrion.storage.rows import COLUMNS
+from tests.ledger.samples import MODEL, calls, make_call, usage_of
+
+WHOLE = 1000 * 150 + 100 * 600  # nano-dollars of 1000 tokens in and 100 out
+NOTHING: tuple[int | None, str] = (0, "computed")
+UNKNOWN: tuple[int | None, str] = (None, "unknown")
+CUT = [Outcome.TIMEOUT, Outcome.UPSTREAM_FAILED, Outcome.CLIENT_GONE, Outcome.INTERRUPTED]
+
+
+@pytest.fixture(scope="module")
+def book() -> PriceBook:
+    return PriceBook.load()
+
+
+def row_of(book: PriceBook, call: Call) -> dict[str, Any]:
+    return dict(zip(COLUMNS, price(book, call), strict=True))
+
+
+def cost(book: PriceBook, **values: Any) -> tuple[int | None, str]:
+    row = row_of(book, make_call(**values))
+    return row["cost_nano"], row["cost_source"]
+
+
+def partial(*, done: bool = False) -> Reading:
+    reading = usage_of(1000, 100)
+    reading.done = done
+    return reading
+
+
+def anthropic(*, done: bool) -> dict[str, Any]:
+    usage = msgspec.Raw(b'{"input_tokens":1000,"output_tokens":1}')
+    reading = Reading(model="claude-sonnet-4-5-20250929", usage=[usage], done=done)
+    return {"provider": "anthropic", "format": "anthropic_messages", "endpoint": "messages", "reading": reading}
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_without_usage_only_what_was_refused_cost_nothing(book: PriceBook, outcome: Outcome) -> None:
+    free = outcome in (Outcome.REJECTED, Outcome.PROVIDER_ERROR)
+    for reading in (None, Reading(), Reading(model=MODEL, done=True)):
+        assert cost(book, outcome=outcome.value, reading=reading) == (NOTHING if free else UNKNOWN)
+
+
+def test_a_whole_answer_costs_what_its_usage_says(book: PriceBook) -> None:
+    assert cost(book, reading=partial()) == (WHOLE, "computed")
+    assert cost(book, **anthropic(done=False)) == (1000 * 3000 + 15000, "computed")
+
+
+def test_an_error_that_was_billed_all_the_same_costs_what_its_usage_says(book: PriceBook) -> None:
+    assert cost(book, outcome="provider_error", status=500, reading=partial()) == (WHOLE, "computed")
+
+
+@pytest.mark.parametrize("outcome", CUT)
+def test_a_cut_call_that_had_said_everything_costs_that(book: PriceBook, outcome: Outcome) -> None:
+    assert cost(book, outcome=outcome.value, reading=partial(done=True)) == (WHOLE, "computed")
+
+
+@pytest.mark.parametrize("outcome", CUT)
+def test_a_cut_call_costs_at_least_what_was_counted_so_far_and_is_marked(book: PriceBook, outcome: Outcome) -> None:
+    assert cost(book, outcome=outcome.value, reading=partial()) == (WHOLE, "estimated")
+
+
+@pytest.mark.parametrize("outcome", CUT)
+def test_a_cut_call_of_which_only_the_input_was_counted_is_unknown(book: PriceBook, outcome: Outcome) -> None:
+    assert cost(book, outcome=outcome.value, **anthropic(done=False)) == UNKNOWN
+
+
+@pytest.mark.parametrize("outcome", CUT)
+@pytest.mark.parametrize("usage", ["{}", '{"prompt_tokens":0,"completion_tokens":0}', '{"prompt_tokens":-3}', "[]"])
+def test_a_cut_call_is_never_free(book: PriceBook, outcome: Outcome, usage: str) -> None:
+    reading = Reading(model=MODEL, usage=[msgspec.Raw(usage.encode())])
+    assert cost(book, outcome=outcome.value, reading=reading) == UNKNOWN
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [("ok", NOTHING), ("timeout", UNKNOWN), ("client_gone", UNKNOWN)])
+def test_an_endpoint_that_only_counts_is_free_where_it_answered(
+    book: PriceBook, outcome: str, expected: tuple[int | None, str]
+) -> None:
+    assert cost(book, format="count_only", outcome=outcome, reading=Reading(model=MODEL)) == expected
+
+
+@pytest.mark.parametrize("format", ["", "anthropic_complete", "openai_audio"])
+def test_an_endpoint_that_tells_no_usage_has_unknown_cost(book: PriceBook, format: str) -> None:
+    assert cost(book, format=format, reading=Reading(model=MODEL)) == UNKNOWN
+
+
+def test_a_model_without_a_price_is_unpriced_and_keeps_its_tokens(book: PriceBook) -> None:
+    reading = usage_of(10, 5)
+    reading.model = "model-of-next-year"
+    row = row_of(book, make_call(reading=reading))
+    assert (row["cost_nano"], row["cost_source"], row["input_tokens"]) == (None, "unpriced", 10)
+
+
+def test_what_the_provider_reports_wins(book: PriceBook) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost_in_usd_ticks": 12345}
+    reading = Reading(model="grok-4-fast-reasoning", usage=[msgspec.Raw(json.dumps(usage).encode())])
+    assert cost(book, provider="grok", reading=reading) == (1235, "provider")
+
+
+def test_the_answers_model_stands_before_the_one_asked_for(book: PriceBook) -> None:
+    assert row_of(book, make_call())["model"] == MODEL
+    asked = row_of(book, make_call(reading=None))
+    assert (asked["model"], asked["requested_model"]) == ("gpt-4o-mini", "gpt-4o-mini")
+
+
+def test_usage_is_kept_verbatim(book: PriceBook) -> None:
+    raw = '{"prompt_tokens" : 1,"new":{"x":[1.0,null]}, "completion_tokens":2}'
+    row = row_of(book, make_call(reading=Reading(model=MODEL, usage=[msgspec.Raw(raw.encode())])))
+    assert row["usage_raw"] == raw
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(10**12, True), (10**12 + 1, False)])
+def test_figures_no_call_can_have_are_not_counted(book: PriceBook, tokens: int, kept: bool) -> None:
+    row = row_of(book, make_call(provider="mistral", reading=usage_of(tokens, 0)))
+    assert row["input_tokens"] == (tokens if kept else 0)
+    assert row["cost_source"] == ("unpriced" if kept else "unknown")
+    assert str(tokens) in row["usage_raw"]
+
+
+@given(calls)
+def test_any_call_has_a_row_the_columns_can_hold(book: PriceBook, call: Call) -> None:
+    row = row_of(book, call)
+    assert row["request_id"] == call.id
+    assert (row["cost_nano"] is None) == (row["cost_source"] in ("unpriced", "unknown"))
+    assert all(-(1 << 63) <= value < 1 << 63 for value in row.values() if isinstance(value, int))
+    assert all(value.encode().decode() == value for value in row.values() if isinstance(value, str))
+    if call.outcome in CUT:
+        assert row["cost_nano"] != 0
+
+
+@given(st.sampled_from(CUT), st.sampled_from(["openai_chat", "gemini_generate", "anthropic_messages"]), calls)
+def test_a_cut_call_is_never_free_whatever_it_said(book: PriceBook, outcome: Outcome, format: str, call: Call) -> None:
+    call.outcome, call.format, call.provider = outcome.value, format, "openai"
+    if call.reading is not None:
+        call.reading.done, call.reading.model = False, MODEL
+    assert row_of(book, call)["cost_nano"] != 0
