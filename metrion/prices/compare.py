@@ -128,8 +128,10 @@ def _page(page: Page) -> Iterator[Listed]:
             yield Listed(page.provider, model, name, nano_from_usd(usd), at_ms, page.source)
 
 
-def _litellm(table: dict[str, Any], source: str, today_ms: int) -> Iterator[Listed]:
+def _litellm(table: Any, source: str, today_ms: int) -> Iterator[Listed]:
     """Its ids may begin with the provider's name; entries of other providers, and what is not a price, are left out."""
+    if not isinstance(table, dict):
+        raise ValueError("it is not an object of models")
     for name, entry in table.items():
         provider = LITELLM_PROVIDERS.get(entry.get("litellm_provider", "")) if isinstance(entry, dict) else None
         if provider is None:

@@ -1,9 +1,11 @@
 """The price book as its callers see it: both sides of each border, and an honest mark where there is no price."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from metrion.prices import library, rules
 from metrion.prices.catalog import KEPT, Calendar, PriceBook
 from metrion.prices.library import NAME
 from metrion.wire.usage import Part, Usage
@@ -293,3 +295,66 @@ def test_before_the_first_date_and_without_any_a_moment_is_found() -> None:
     assert Calendar(set(), set()).interval(NOW) == 0
     assert Calendar(set(), set()).moment(0) >= 0
     assert Calendar({10 * DAY}, set()).moment(0) < 10 * DAY
+
+
+STEPS = """
+[[price]]
+provider = "openai"
+model = "stepwise"
+valid_from = 2026-03-01
+usd_per_million = { input = "3", output = "1" }
+[[price]]
+provider = "openai"
+model = "stepwise"
+valid_from = 2026-01-01
+usd_per_million = { input = "1", output = "1" }
+[[price]]
+provider = "openai"
+model = "stepwise"
+when = { processing = "batch" }
+factor = "0.5"
+"""
+
+
+def stepwise() -> PriceBook:
+    return PriceBook([*rules.load(None), *rules.parse(STEPS, Path("prices.toml"), rules.OPERATOR)])
+
+
+def test_of_entries_alike_the_one_that_began_last_holds_wherever_it_stands() -> None:
+    march = ms(2026, 3, 1)
+    book = stepwise()
+    assert [book.sheet("openai", "stepwise", at).base.input for at in (march - 1, march)] == [10**9, 3 * 10**9]
+
+
+def test_the_history_has_each_change_once() -> None:
+    found = stepwise().history("openai", "stepwise")
+    assert [(start, sheet.base.input, bool(sheet.refusal)) for start, sheet in found] == [
+        (None, None, True),
+        (ms(2026, 1, 1), 10**9, False),
+        (ms(2026, 3, 1), 3 * 10**9, False),
+    ]
+
+
+def test_a_sheet_under_a_condition() -> None:
+    book = stepwise()
+    assert book.sheet("openai", "stepwise", NOW, {"processing": "batch"}).base.input == 15 * 10**8
+    assert book.sheet("openai", "stepwise", NOW, {"service_tier": "flex"}).refusal
+
+
+def test_a_sheet_names_its_sources() -> None:
+    sheet = PriceBook.load().sheet("openai", "gpt-4o", NOW)
+    assert sheet.sources[0] == (library.NAME, "https://developers.openai.com/api/docs/pricing")
+    assert any(source.endswith(", read 2026-11-21") for _, source in sheet.sources)
+
+
+def test_named_ids_are_the_librarys_and_the_operators() -> None:
+    found = stepwise().named("openai")
+    assert {"gpt-4o", "stepwise"} <= set(found)
+    assert found == sorted(set(found))
+
+
+def test_rules_that_are_replaced_hold_at_once() -> None:
+    book = stepwise()
+    assert not book.sheet("openai", "stepwise", NOW).refusal
+    book.replace(rules.load(None))
+    assert book.sheet("openai", "stepwise", NOW).refusal
