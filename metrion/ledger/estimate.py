@@ -36,7 +36,7 @@ _PER_PROPERTY = 3
 _PER_ENUM = -3
 _PER_ENUM_ITEM = 3
 _PER_FUNCTIONS = 12
-_PER_TOOL_CALL = 3  # not in the recipe: role and end of a message of its own
+_PER_TOOL_CALL = 7  # not in the recipe: what recorded answers count above name and arguments
 
 
 class UncountableError(Exception):
@@ -131,7 +131,7 @@ def estimate(call: Call) -> Usage | None:
     held, reading = call.held, call.reading
     if held is None or reading is None or not held.request or not held.pieces or reading.error or call.status != 200:
         return None
-    name = vocabulary_of(reading.model or call.requested_model)
+    name = vocabulary_of(reading.model) or vocabulary_of(call.requested_model)
     if not name:
         return None
     try:
@@ -230,6 +230,7 @@ def _sentence(description: Any) -> str:
 def _count_answer(text: Tokenizer, events: bytes) -> int:
     """The tokens of every choice; its pieces are put together first, since tokens do not end where chunks do."""
     choices: dict[int, dict[str, list[str]]] = {}
+    calls = 0
     whole = events[: max(events.rfind(b"\n"), events.rfind(b"\r")) + 1]  # the last one may be cut off
     for line in whole.splitlines():
         document = data_of(line)
@@ -239,11 +240,15 @@ def _count_answer(text: Tokenizer, events: bytes) -> int:
             said = choices.setdefault(choice.index, {"text": [], "calls": []})
             said["text"].append(choice.text)
             if choice.delta:
-                _collect(said, choice.delta)
-    return sum(text.count("".join(pieces)) for said in choices.values() for pieces in said.values())
+                calls += _collect(said, choice.delta)
+    if not choices:
+        raise UncountableError
+    said_in_all = sum(text.count("".join(pieces)) for said in choices.values() for pieces in said.values())
+    return said_in_all + calls * _PER_TOOL_CALL
 
 
-def _collect(said: dict[str, list[str]], delta: _Message) -> None:
+def _collect(said: dict[str, list[str]], delta: _Message) -> int:
+    """Add what a chunk brings; returns how many tool calls begin in it."""
     if isinstance(delta.content, list) or bytes(delta.audio) not in (b"", b"null"):
         raise UncountableError
     said["text"] += [delta.content or "", delta.refusal or ""]
@@ -251,3 +256,4 @@ def _collect(said: dict[str, list[str]], delta: _Message) -> None:
     for function in (*calls, delta.function_call):
         if function:
             said["calls"] += [function.name, function.arguments]
+    return sum(1 for function in (*calls, delta.function_call) if function and function.name)

@@ -12,8 +12,8 @@ import msgspec
 import orjson
 
 from metrion.kit.clock import now_ms
-from metrion.ledger.price import price
-from metrion.ledger.reread import ESTIMATED, call_of, usage_of
+from metrion.ledger.price import estimated, price
+from metrion.ledger.reread import call_of, is_guessed, usage_of
 from metrion.ledger.totals import Totals
 from metrion.prices.catalog import PriceBook
 from metrion.prices.match import stands_for
@@ -104,23 +104,21 @@ def _read(connection: Connection, scope: Scope) -> tuple[list[Any], bytes | None
 
 def _change(book: PriceBook, row: Any) -> Change | None:
     """What pricing a row again changes; None where nothing, and where there is no usage to price by."""
-    if row.cost_source != ESTIMATED and row.usage_raw is None and row.rare is None:
+    guessed = is_guessed(row)
+    if not guessed and row.usage_raw is None and row.rare is None:
         return None
-    after = price(book, call_of(row))
-    if row.cost_source == ESTIMATED and after[_AT["cost_source"]] != ESTIMATED:  # by text that is not kept
-        after = _estimated(book, row)
+    after = _guessed(book, row) if guessed else price(book, call_of(row))
     if all(getattr(row, name) == after[_AT[name]] for name in _COMPARED):
         return None
     before = {name: getattr(row, name) for name in COUNTS if getattr(row, name) != after[_AT[name]]}
     return Change(row, after, orjson.dumps(before).decode() if before else None)
 
 
-def _estimated(book: PriceBook, row: Any) -> Row:
-    """The row of estimated usage with today's price of it; what has no price any more is no estimate either."""
-    cost = book.cost(row.provider, row.model, usage_of(row), row.started_ms)
-    source = ESTIMATED if cost.source == "computed" else cost.source
+def _guessed(book: PriceBook, row: Any) -> Row:
+    """The row of guessed usage with today's price of it."""
+    cost = estimated(book.cost(row.provider, row.model, usage_of(row), row.started_ms))
     after = list(_row(row))
-    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost.nano, source, cost.ref
+    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost
     return tuple(after)
 
 

@@ -55,9 +55,14 @@ def call_of(row: Any) -> Call:
     )
 
 
+def is_guessed(row: Any) -> bool:
+    """Whether a row's counts came from its texts: these are gone, and no usage object is there to be read again."""
+    return row.usage_raw is None and bool(row.input_tokens or row.output_tokens)
+
+
 def usage_of(row: Any) -> Usage | None:
-    """What a row used: its usage read again, or as it counts where that was estimated and so is not there to be read."""
-    if row.cost_source == ESTIMATED:
+    """What a row used: its usage read again, or as it counts where it was guessed."""
+    if is_guessed(row):
         return _counted(row)
     call = call_of(row)
     return None if call.reading is None else understand(call.provider, call.format, call.reading)[0]
