@@ -56,7 +56,8 @@ class Admission:
         """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls)."""
         for account_id, started_ms in recent:
             if self._per_minute:
-                self._admitted(self._of(account_id), now - (now_ms - started_ms) / 1000)
+                # Where the clock was set back, a call of the future counts as one of now.
+                self._admitted(self._of(account_id), now - max(now_ms - started_ms, 0) / 1000)
         for account_id, used in month:
             allowance = self._of(account_id)
             allowance.month = month_of(now_ms)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Table, func, select, tuple_
+from sqlalchemy import Table, func, or_, select, tuple_
 
 from metrion.storage import tables
 from metrion.storage.database import Connection
@@ -79,7 +79,7 @@ def admitted_since(connection: Connection, account_id: int, since_ms: int, limit
         .where(
             calls.c.account_id == account_id,
             calls.c.request_id >= max(since_ms, 0).to_bytes(6, "big"),
-            calls.c.outcome != "rejected",
+            or_(calls.c.outcome != "rejected", calls.c.request_bytes > 0),  # a body is read of what was admitted
         )
         .order_by(calls.c.request_id.desc())
         .limit(limit)
