@@ -10,7 +10,8 @@ import msgspec
 
 from metrion.proxy.refusal import Refusal
 
-# A body above this is looked through by byte searches: skipping 1 MiB of JSON takes about a millisecond of every other call's time.
+# A body above this is looked through by byte searches: skipping 1 MiB of JSON takes about a millisecond of every other
+# call's time.
 _SKIM_BYTES = 1024 * 1024
 _WINDOW = 64 * 1024
 _MODEL_BYTES = 256
@@ -52,7 +53,7 @@ def read_body(body: bytes, required: tuple[str, ...], provider: str) -> Asked | 
 
 
 def _has_half_pair(body: bytes) -> bool:
-    """Whether half a surrogate pair is all that is wrong: RFC 8259 §8.2 allows it, and who cuts a text in an emoji sends it."""
+    """Whether half a surrogate pair is all that is wrong: RFC 8259 §8.2 allows it, a text cut in an emoji has it."""
     try:
         return b"\\u" in body and json.loads(body) is not None
     except (ValueError, RecursionError):
@@ -66,7 +67,7 @@ def form_model(start: bytes) -> str:
 
 
 def _skim(body: bytes, required: tuple[str, ...], provider: str) -> Asked | Refusal:
-    if not body.lstrip()[:1] == b"{" or not body.rstrip()[-1:] == b"}":
+    if body.lstrip()[:1] != b"{" or body.rstrip()[-1:] != b"}":
         return _not_json(provider, "it does not begin with { and end with }")
     for name in required:
         if b'"' + name.encode() + b'"' not in body:

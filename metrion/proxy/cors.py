@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from metrion.proxy.headers import Named
+
 _EXPOSED = b"x-metrion-request-id, x-metrion-error, retry-after, request-id, x-request-id"
 _MAX_AGE = 600  # seconds
 
@@ -25,12 +27,18 @@ class Cors:
             b"vary: Origin",
         ]
 
-    def preflight_lines(self, origin: bytes, wanted_headers: bytes) -> list[bytes]:
-        """Header lines for the preflight of an allowed `origin`; `wanted_headers` is what it asked to send."""
-        return [
+    def preflight(self, named: Named) -> bytes | None:
+        """The answer to an allowed origin's preflight; None for any other request."""
+        origin = named.get(b"origin", [b""])[0]
+        if b"access-control-request-method" not in named or not self.allows(origin):
+            return None
+        wanted = named.get(b"access-control-request-headers", [b""])[0] or b"authorization, content-type"
+        lines = [
+            b"HTTP/1.1 204 No Content",
             b"access-control-allow-origin: " + origin,
             b"access-control-allow-methods: GET, POST, PUT, PATCH, DELETE",
-            b"access-control-allow-headers: " + (wanted_headers or b"authorization, content-type"),
+            b"access-control-allow-headers: " + wanted,
             b"access-control-max-age: %d" % _MAX_AGE,
             b"vary: Origin, Access-Control-Request-Headers",
         ]
+        return b"\r\n".join([*lines, b"", b""])

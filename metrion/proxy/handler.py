@@ -15,15 +15,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from metrion.accounts.registry import Account
-from metrion.call import Call, Outcome, Reading
-from metrion.kit.ids import id_ms
-from metrion.kit.secrets import Secret, mask_credentials
+from metrion.call import Call, Outcome
 from metrion.ledger.estimate import hold
-from metrion.ledger.record import COMPLETION, INTENT, frame
+from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, request_id_of, text
 from metrion.proxy.asked import form_model, read_body
-from metrion.proxy.authenticate import Identity
+from metrion.proxy.completion import completion, new_call, refused_call
 from metrion.proxy.http1 import BodyReader
 from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
@@ -39,14 +37,7 @@ _NEVER = float("inf")
 _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
 _FORM_WINDOW = 16 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_MESSAGE_CHARACTERS = 2000
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
-_NO_ANSWER = Refusal(404, "no_route", "there is nothing here.")
-_NOT_RECORDED = Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5)
-_NOT_READY = Refusal(
-    503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5
-)
-_STOPPING = Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
 _NONE = (b"",)
 
 
@@ -63,22 +54,20 @@ class Exchange:
     _bytes_when_gone = 0  # of the answer, when the client left
     _call: Call | None = None
     _closing_segment = -1
-    _completion_segment = -1
+    _cuts = False  # the client's connection is cut, so that it takes nothing for complete
     _dial: asyncio.Task[None] | None = None
     _ended = False
     _first_window = b""
-    _intent_segment = -1
+    _intent_segment = _completion_segment = -1  # of the journal
     _keep_alive = True
     _place_taken = False
     _reads_answer = False  # a tap is opened with the first bytes of the body
-    _request_paused = False
     _sends_length = True  # the request's body goes out with its length, not in chunks
     _sent_at = 0.0
-    _content_encoding = ""
-    _content_type = ""
+    _content_encoding = _content_type = ""  # of the answer
     _tap: Tap | None = None
     _upstream: Upstream | None = None
-    _upstream_paused = False
+    _upstream_paused = _request_paused = False
     _whole = False  # the answer came to its end
 
     def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
@@ -95,21 +84,21 @@ class Exchange:
     # ── open: admit what the head asks for ────────────────────────────────────────────────────────────────────────
 
     def open(self, whole: bytes | None) -> None:
-        """Decide on the head; then wait for the body, or stream it. `whole`: the body, where all of it came with the
-        head.
-        """
+        """Decide on the head; then wait for the body, or stream it. `whole`: the body, where it came with the head."""
         proxy, opening = self._proxy, self._opening
-        if opening.method == b"OPTIONS" and self._answers_preflight():
+        if opening.method == b"OPTIONS" and (answer := proxy.cors.preflight(opening.named)):
+            self._held, self._ended = [answer], True
+            self._hand_on(cut=False)
             return
         if whole is not None:
             self._request_complete = True
         self._account = opening.account
         identity, target = opening.identity, opening.target
         if identity is None or target is None:
-            self._refuse(opening.refusal or _NO_ANSWER)
+            self._refuse(opening.refusal or refusal.NO_ANSWER)
             return
         account = identity.account
-        call = self._call = self._new_call(target, identity)
+        call = self._call = new_call(self._id, target, identity)
         problem = opening.refusal or self._unfit()
         if problem is None:
             problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), call.started_ms)
@@ -133,34 +122,14 @@ class Exchange:
         else:
             self._record_intent(call)
 
-    def _new_call(self, target: Target, identity: Identity) -> Call:
-        endpoint = target.endpoint
-        return Call(
-            self._id,
-            identity.account.id,
-            id_ms(self._id),
-            target.provider.name,
-            endpoint.name,
-            endpoint.format,
-            identity.mode,
-            identity.requester,
-            target.model,
-        )
-
     def _unfit(self) -> Refusal | None:
         """What no provider is asked about."""
         proxy, body = self._proxy, self._body
         if not proxy.admits:
-            return _STOPPING if proxy.stopping else _NOT_READY
+            return refusal.STOPPING if proxy.stopping else refusal.NOT_READY
         if type(body) is http1.Length and body.left > proxy.settings.max_body_bytes:
-            return self._too_large()
+            return refusal.too_large(proxy.settings.max_body_bytes)
         return None
-
-    def _too_large(self) -> Refusal:
-        limit = self._proxy.settings.max_body_bytes
-        return Refusal(
-            413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES)."
-        )
 
     # ── the request's body ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,7 +141,7 @@ class Exchange:
             return
         call.request_bytes += len(piece)
         if call.request_bytes > self._proxy.settings.max_body_bytes:
-            self._abandon(self._too_large())
+            self._abandon(refusal.too_large(self._proxy.settings.max_body_bytes))
             return
         if last:
             self._request_complete = True
@@ -232,7 +201,7 @@ class Exchange:
         if self._ended:
             return
         if not kept:
-            self._refuse(_NOT_RECORDED)
+            self._refuse(refusal.NOT_RECORDED)
             return
         assert self._call is not None
         self._dial = self._proxy.origins[self._call.provider].dial(self)
@@ -337,7 +306,8 @@ class Exchange:
         """Clients take a stream's closing event for its end: like that, it waits for the journal."""
         tap = self._tap
         if tap is not None and self._closing_segment < 0:
-            record = self._completion(Outcome.OK, tap.reading)
+            assert self._call is not None
+            record = completion(self._call, Outcome.OK, tap.reading, self._received, self._opening)
             self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, completion=True)
 
     def _closing_recorded(self, kept: bool) -> None:
@@ -457,15 +427,7 @@ class Exchange:
             return
         seconds = self._proxy.settings.upstream_timeout
         self._drop_upstream()
-        self._fail(
-            Outcome.TIMEOUT,
-            Refusal(
-                504,
-                "upstream_timeout",
-                f"{self._label} sent nothing for {seconds:g} s. The operator sets METRION_UPSTREAM_TIMEOUT.",
-                should_retry=False,
-            ),
-        )
+        self._fail(Outcome.TIMEOUT, refusal.silent(self._label, seconds))
 
     @property
     def _label(self) -> str:
@@ -556,7 +518,7 @@ class Exchange:
             self._ended = True
             self._hand_on(cut=False)
             return
-        call = self._call or self._refused_call(account)
+        call = self._call or refused_call(self._id, account, self._opening.target)
         call.status = problem.status
         call.error_code = problem.code
         call.error_message = problem.message
@@ -569,19 +531,6 @@ class Exchange:
             return
         self._call = call
         self._end(Outcome.REJECTED)
-
-    def _refused_call(self, account: Account) -> Call:
-        target = self._opening.target
-        return Call(
-            id=self._id,
-            account_id=account.id,
-            started_ms=id_ms(self._id),
-            provider=target.provider.name if target else "",
-            endpoint=target.endpoint.name if target else "",
-            format="",
-            mode="stored",
-            requested_model=target.model if target else "",
-        )
 
     def _hold_refusal(self, problem: Refusal) -> None:
         front, target = self._front, self._opening.target
@@ -616,35 +565,16 @@ class Exchange:
             reading.done = reading.done or self._whole
         if not self._answer_started:
             self._proxy.budget.release(self)
-        record = self._completion(Outcome.OK if self._answered else outcome, reading)
-        then = self._cut_on if cut else self._completed
-        self._completion_segment = self._proxy.journal.append(record, then, completion=True)
-
-    def _completion(self, outcome: Outcome, reading: Reading | None) -> bytes:
-        """The call's end as far as it is known, for the journal."""
-        call = self._call
-        assert call is not None
-        call.outcome = outcome
-        call.latency_us = int((perf_counter() - self._received) * 1e6)
-        call.reading = reading
-        if reading is not None and reading.error:
-            call.error_message = call.error_message or reading.error
-            reading.error = ""  # it may quote a key, and goes on masked
-        if call.error_message:
-            sent = Secret(self._opening.credential.partition(b": ")[2].removeprefix(b"Bearer "))
-            call.error_message = mask_credentials(call.error_message, sent)[:_MESSAGE_CHARACTERS]
-        return frame(COMPLETION, call)
+        outcome = Outcome.OK if self._answered else outcome
+        record = completion(self._call, outcome, reading, self._received, self._opening)
+        self._cuts = cut
+        self._completion_segment = self._proxy.journal.append(record, self._completed, completion=True)
 
     def _completed(self, kept: bool) -> None:
         # To the writer also where the journal could not take it: the row may still be written.
         assert self._call is not None
         self._proxy.ended(self._call, self._intent_segment, self._completion_segment)
-        self._hand_on(cut=not kept and self._answer_started)
-
-    def _cut_on(self, kept: bool) -> None:
-        assert self._call is not None
-        self._proxy.ended(self._call, self._intent_segment, self._completion_segment)
-        self._hand_on(cut=True)
+        self._hand_on(cut=self._cuts or (self._answer_started and not kept))
 
     def _hand_on(self, *, cut: bool) -> None:
         front, self._front = self._front, None
@@ -665,19 +595,6 @@ class Exchange:
             assert call is not None and account is not None
             self._proxy.admission.settle(account.id, account.plan, call.started_ms, counts=counts)
 
-    # ── CORS ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def _cors_lines(self) -> list[bytes]:
         origin = self._opening.named.get(b"origin")
         return self._proxy.cors.answer_lines(origin[0]) if origin else []
-
-    def _answers_preflight(self) -> bool:
-        named, cors = self._opening.named, self._proxy.cors
-        origin = named.get(b"origin", [b""])[0]
-        if b"access-control-request-method" not in named or not cors.allows(origin):
-            return False
-        lines = cors.preflight_lines(origin, named.get(b"access-control-request-headers", [b""])[0])
-        self._held = [b"\r\n".join([b"HTTP/1.1 204 No Content", *lines, b"", b""])]
-        self._ended = True
-        self._hand_on(cut=False)
-        return True

@@ -23,6 +23,24 @@ class Refusal(NamedTuple):
     should_retry: bool | None = None  # False: SDKs are told not to try again
 
 
+NO_ANSWER = Refusal(404, "no_route", "there is nothing here.")
+NOT_RECORDED = Refusal(503, "cannot_record", "this call could not be recorded, so it was not sent.", retry_after=5)
+NOT_READY = Refusal(
+    503, "cannot_record", "calls cannot be recorded safely right now. See the server's log.", retry_after=5
+)
+STOPPING = Refusal(503, "stopping", "the server is shutting down.", retry_after=5)
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(413, "body_too_large", f"the request body is larger than {limit:,} bytes (METRION_MAX_BODY_BYTES).")
+
+
+def silent(provider: str, seconds: float) -> Refusal:
+    """A 504 for a provider that has the request: it may do the work and bill it, so nobody shall ask again at once."""
+    text = f"{provider} sent nothing for {seconds:g} s. The operator sets METRION_UPSTREAM_TIMEOUT."
+    return Refusal(504, "upstream_timeout", text, should_retry=False)
+
+
 # The words each family's SDKs map to their exception classes.
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
