@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from metrion.kit.money import divide_half_even
-from metrion.wire.usage import Usage
+from metrion.wire.usage import CACHED_BY_KIND, Usage
 
 MILLION = 1_000_000
 COMMON = 18_000_000  # divisible by every `Fee.per`: 1, 1000, a million, an hour's milliseconds
@@ -231,19 +231,25 @@ def _tokens(rates: Rates, usage: Usage) -> list[tuple[str, int, int | None]]:
     audio = usage.audio_input_tokens if audio_apart else 0
     cached_audio = usage.cached_audio_tokens if audio_apart and cached_apart else 0
     image = usage.image_input_tokens if image_apart else 0
-    if image and cached:
+    cached_image = usage.cached_image_tokens if image_apart and cached_apart else 0
+    if image and cached and CACHED_BY_KIND not in usage.facts:
         raise UnpriceableError("unpriced", "the provider does not say how many image tokens were cached")
     audio_output = usage.audio_output_tokens if rates.audio_output != rates.output else 0
     image_output = usage.image_output_tokens if rates.image_output != rates.output else 0
     writes = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
     return [
-        ("input", usage.input_tokens - cached - writes - (audio - cached_audio) - image, rates.input),
-        ("cached_input", cached - cached_audio, rates.cached_input),
+        (
+            "input",
+            usage.input_tokens - cached - writes - (audio - cached_audio) - (image - cached_image),
+            rates.input,
+        ),
+        ("cached_input", cached - cached_audio - cached_image, rates.cached_input),
         ("cache_write_5m", usage.cache_write_5m_tokens, rates.cache_write_5m),
         ("cache_write_1h", usage.cache_write_1h_tokens, rates.cache_write_1h),
         ("audio_input", audio - cached_audio, rates.audio_input),
         ("cached_audio", cached_audio, rates.cached_audio),
-        ("image_input", image, rates.image_input),
+        ("image_input", image - cached_image, rates.image_input),
+        ("cached_image", cached_image, rates.cached_image),
         ("output", usage.output_tokens - audio_output - image_output, rates.output),
         ("audio_output", audio_output, rates.audio_output),
         ("image_output", image_output, rates.image_output),

@@ -119,7 +119,7 @@ def understand_image_answer(usages: list[dict[str, Any]], reading: Reading) -> U
         return total(parts)
     facts = {name: fact for name, fact in reading.facts.items() if name in ("quality", "size")}
     if parts:
-        parts[0].usage.facts = facts
+        parts[0].usage.facts |= facts
         return parts[0].usage
     images = int(reading.facts.get("images", 0))
     return Usage(quantities={"images": images}, facts=facts) if images else None

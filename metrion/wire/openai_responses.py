@@ -16,9 +16,11 @@ from metrion.wire.counts import Counts
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, replace_usage, usage_mark
 from metrion.wire.openai_chat import text
-from metrion.wire.usage import Part, Usage, total
+from metrion.wire.usage import CACHED_BY_KIND, Part, Usage, total
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "response.cancelled"}
+_CACHED = "cached_tokens_details"
+_PREVIEW = "web_search_preview"  # the older tool, with a price of its own; its type may end in a date
 _IMAGE_MODEL = (
     "gpt-image-1"  # https://platform.openai.com/docs/guides/tools-image-generation: where the tool names no other
 )
@@ -100,12 +102,17 @@ def _read_tools(answer: _Answer, reading: Reading) -> None:
             tools["web_search"] = said.web_search.num_requests
         if is_object(said.image_gen):
             reading.facts["image_usage"] = bytes(said.image_gen).decode()
-            reading.facts["image_model"] = _image_model(answer)
+            reading.facts["image_model"] = _image_model(_offered(answer))
+    if "web_search" in tools and any((tool.type or "").startswith(_PREVIEW) for tool in _offered(answer)):
+        tools[_PREVIEW] = tools.pop("web_search")
     reading.tools = {name: count for name, count in tools.items() if count}
 
 
-def _image_model(answer: _Answer) -> str:
-    tools = _decode_tools(answer.tools) if is_there(answer.tools) else []
+def _offered(answer: _Answer) -> list[_Tool]:
+    return _decode_tools(answer.tools) if is_there(answer.tools) else []
+
+
+def _image_model(tools: list[_Tool]) -> str:
     return next((tool.model for tool in tools if tool.type == "image_generation" and tool.model), _IMAGE_MODEL)
 
 
@@ -170,6 +177,8 @@ def understand_images(usage: dict[str, Any]) -> Usage:
         output_tokens=output,
         reasoning_tokens=counts.take("reasoning_tokens"),
         image_input_tokens=counts.take("input_tokens_details", "image_tokens"),
+        cached_image_tokens=counts.take(_CACHED, "cached_image_tokens"),
+        facts={CACHED_BY_KIND: "true"} if counts.has(_CACHED) else {},
         image_output_tokens=output - min(output, counts.take("output_tokens_details", "text_tokens")),
     )
     return counts.check(drawn, counts.take("total_tokens"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+CACHED_BY_KIND = "cached_by_kind"  # the fact that says that `cached_image_tokens` is what was said, also where it is 0
+
 
 class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Counts of one call. Tokens unless a name says otherwise.
@@ -21,6 +23,7 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     cached_audio_tokens: int = 0  # part of cached_input_tokens and of audio_input_tokens
     audio_output_tokens: int = 0  # part of output_tokens
     image_input_tokens: int = 0  # part of input_tokens
+    cached_image_tokens: int = 0  # part of cached_input_tokens and of image_input_tokens
     image_output_tokens: int = 0  # part of output_tokens
     tool_calls: dict[str, int] = msgspec.field(default_factory=dict)  # "web_search": 2
     quantities: dict[str, int] = msgspec.field(

@@ -125,6 +125,16 @@ def test_cached_image_tokens_that_cannot_be_told_apart_are_not_guessed() -> None
     assert price(SHEET, Usage(input_tokens=10, image_input_tokens=4, cached_input_tokens=1)).source == "unpriced"
 
 
+def test_cached_image_tokens_that_are_told_have_their_own_price() -> None:
+    told = {"cached_by_kind": "true"}
+    usage = Usage(input_tokens=10, image_input_tokens=4, cached_input_tokens=3, cached_image_tokens=2, facts=told)
+    expected = 5 * 2000 + 1 * 500 + 2 * 5000 + 2 * 1000  # text, cached text, images, cached images
+    assert price(SHEET, usage).nano == expected
+    assert sum(line.nano for line in explain([("", SHEET, usage)])) == expected
+    none = Usage(input_tokens=10, image_input_tokens=4, cached_input_tokens=3, facts=told)
+    assert price(SHEET, none).source == "computed"
+
+
 def test_seconds_and_pages_are_priced_by_their_own_units() -> None:
     assert price(SHEET, Usage(quantities={"audio_ms": 3_600_000})).nano == 700_000_000
     assert price(SHEET, Usage(quantities={"pages": 3})).nano == 12_000_000

@@ -226,6 +226,52 @@ def test_what_openai_says_of_billable_searches_wins() -> None:
     assert understood("openai", "openai_responses", document(none)).tool_calls == {}
 
 
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [
+        ("web_search", "web_search"),
+        ("web_search_2025_08_26", "web_search"),
+        ("web_search_preview", "web_search_preview"),
+        ("web_search_preview_2025_03_11", "web_search_preview"),
+    ],
+)
+def test_searches_are_named_by_the_tool_that_was_offered(tool: str, name: str) -> None:
+    body = response(tools=[{"type": "function", "name": "x"}, {"type": tool}], output=[SEARCHED])
+    assert understood("openai", "openai_responses", document(body)).tool_calls == {name: 1}
+    idle = response(tools=[{"type": tool}], output=[])
+    assert understood("openai", "openai_responses", document(idle)).tool_calls == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "tools"),
+    [
+        ("gpt-4o-search-preview-2025-03-11", {"web_search_preview": 1}),
+        ("gpt-4o-mini-search-preview", {"web_search_preview": 1}),
+        ("gpt-5-search-api-2025-10-14", {"web_search": 1}),
+        ("gpt-4o", {}),
+    ],
+)
+def test_a_search_model_searches_once_for_each_request(model: str, tools: dict[str, int]) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+    assert understood("openai", "openai_chat", document({"model": model, "usage": usage})).tool_calls == tools
+
+
+def test_cached_tokens_of_an_image_tool_by_kind() -> None:
+    drawn = {
+        "input_tokens": 40,
+        "output_tokens": 10,
+        "total_tokens": 50,
+        "input_tokens_details": {"image_tokens": 30, "text_tokens": 10},
+        "cached_tokens": 25,
+        "cached_tokens_details": {"cached_image_tokens": 20, "cached_text_tokens": 5},
+    }
+    part = understood("openai", "openai_responses", document(response(tool_usage={"image_gen": drawn}))).parts[1].usage
+    assert (part.cached_input_tokens, part.cached_image_tokens, part.facts) == (25, 20, {"cached_by_kind": "true"})
+    del drawn["cached_tokens_details"]
+    part = understood("openai", "openai_responses", document(response(tool_usage={"image_gen": drawn}))).parts[1].usage
+    assert (part.cached_input_tokens, part.cached_image_tokens, part.facts) == (25, 0, {})
+
+
 def test_an_image_drawn_by_a_tool_is_a_part_at_its_own_model() -> None:
     drawn = {
         "input_tokens": 40,
