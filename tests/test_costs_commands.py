@@ -205,7 +205,7 @@ def test_wrong_use_of_it(run: Command) -> None:
 
 def test_what_if_as_a_table_and_as_json(run: Command) -> None:
     out = run("what-if", *ACCOUNT, "--map", "gpt-4o=gpt-4o-mini").out
-    assert ["bot", "gpt-4o", "gpt-4o-mini", "1", "$0.0035", "$0.00021", "-$0.0033"] in [
+    assert ["bot", "gpt-4o", "gpt-4o-mini", "1", "0", "$0.0035", "$0.00021", "-$0.0033"] in [
         line.split() for line in out.splitlines()
     ]
     assert "Each call has the tokens it had" in out

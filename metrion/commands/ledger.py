@@ -18,12 +18,17 @@ class Ledger:
         self._settings = settings
         self._book: PriceBook | None = None
 
-    def perform(self, operation: str, args: dict[str, Any]) -> dict[str, Any]:
-        """The operation's answer; raises MetrionError."""
+    @property
+    def is_here(self) -> bool:
+        """Whether this process has done something itself, since no server runs."""
+        return self._book is not None
+
+    def perform(self, operation: str, args: dict[str, Any], here_args: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The operation's answer; raises MetrionError. `here_args` are its arguments where no server runs."""
 
         def here(database: Database) -> dict[str, Any]:
             if self._book is None:
                 self._book = PriceBook.load(self._settings.own_prices)
-            return OPERATIONS[operation](self._settings, database, self._book, args)
+            return OPERATIONS[operation](self._settings, database, self._book, here_args or args)
 
         return perform(self._settings, operation, args, here)

@@ -19,7 +19,7 @@ from metrion.prices.catalog import PriceBook
 from metrion.storage.reports import stream_calls
 
 app = new_app()
-_RIGHT = ("CALLS", "COST", "WOULD BE", "DIFFERENCE")
+_RIGHT = ("CALLS", "LEFT OUT", "COST", "WOULD BE", "DIFFERENCE")
 
 Map = Annotated[
     list[str], typer.Option("--map", help="gpt-4o=gpt-4o-mini, or …=anthropic/claude-haiku-4-5.", show_default=False)
@@ -104,6 +104,7 @@ def _line(one: Outcome) -> list[str]:
         one.model,
         one.target or "",
         count(one.calls),
+        count(one.left_out),
         money(one.old_nano),
         money(one.new_nano),
         difference(one.new_nano - one.old_nano),

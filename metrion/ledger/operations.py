@@ -13,7 +13,7 @@ import msgspec
 
 from metrion.config import Settings
 from metrion.errors import InputError
-from metrion.ledger.reprice import Scope, step
+from metrion.ledger.reprice import Scope, Step, step
 from metrion.prices import rules
 from metrion.prices.catalog import PriceBook
 from metrion.prices.edit import add_price
@@ -23,14 +23,15 @@ Operation = Callable[[Settings, Database, PriceBook, dict[str, Any]], dict[str, 
 
 
 class Asked(msgspec.Struct):
-    """A step of pricing again: `run_id` as the step before answered it, at first 0."""
+    """Steps of pricing again: `run_id` as the step before answered it, at first 0; at most `steps` of them."""
 
     scope: Scope
     reason: str
     run_id: int = 0
+    steps: int = 1
 
 
-def reload_prices(settings: Settings, _: Database, book: PriceBook, __: dict[str, Any]) -> dict[str, Any]:
+def reload_prices(settings: Settings, database: Database, book: PriceBook, args: dict[str, Any]) -> dict[str, Any]:
     """{} → {file, prices}: price by the operator's file as it is now; it may be gone."""
     file = settings.own_prices
     own = [] if file is None else rules.read(file, rules.OPERATOR)
@@ -48,14 +49,20 @@ def set_price(settings: Settings, database: Database, book: PriceBook, args: dic
     return reload_prices(settings, database, book, {})
 
 
-def reprice(_: Settings, database: Database, book: PriceBook, args: dict[str, Any]) -> dict[str, Any]:
+def reprice(settings: Settings, database: Database, book: PriceBook, args: dict[str, Any]) -> dict[str, Any]:
     """`Asked` → `Step`, as built-in types."""
     try:
         asked = msgspec.convert(args, Asked)
     except msgspec.ValidationError as error:
         raise InputError(f"these rows cannot be priced again: {error}") from error
-    done: dict[str, Any] = msgspec.to_builtins(step(database, book, asked.scope, asked.run_id, asked.reason))
-    return done
+    done = Step(asked.scope.first, asked.run_id, [])
+    for _ in range(asked.steps):
+        if done.next is not None:
+            scope = msgspec.structs.replace(asked.scope, first=done.next)
+            one = step(database, book, scope, done.run_id, asked.reason)
+            done = msgspec.structs.replace(one, changed=done.changed + one.changed)
+    answer: dict[str, Any] = msgspec.to_builtins(done)
+    return answer
 
 
 OPERATIONS: dict[str, Operation] = {"reload_prices": reload_prices, "set_price": set_price, "reprice": reprice}
