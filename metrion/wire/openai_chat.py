@@ -48,8 +48,8 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     """OpenAI's own meaning: details are parts of the counts they detail.
 
     Predicted tokens that were rejected stand inside `completion_tokens` already. Cache writes (30 minutes, or 12 hours)
-    are the short kind: OpenAI has one price for both. The search models search once for each request, and do not say so:
-    https://developers.openai.com/api/docs/guides/tools-web-search (their fee: prices/overrides/openai.toml).
+    are the short kind: OpenAI has one price for both. The search models search once for each request without saying
+    so: https://developers.openai.com/api/docs/guides/tools-web-search (their fee: prices/overrides/openai.toml).
     """
     counts = Counts(usage)
     own = counts.check(base(counts, reading), counts.take("total_tokens"))
