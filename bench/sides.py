@@ -89,6 +89,7 @@ class Metrion:
             "METRION_UPSTREAM_OPENAI": self.upstream,
             "METRION_RATE_LIMIT_PER_MINUTE": "0",
             "METRION_FREE_MONTHLY_REQUESTS": "0",
+            "METRION_RATES_REFRESH": "off",
             "METRION_LOG_LEVEL": "warning",
         }
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("METRION_")} | mine

@@ -43,7 +43,7 @@ def reprice(
     dry_run: DryRun = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Price calls again from their recorded usage, by the prices of their day as they are known now."""
+    """Price calls again, by their recorded usage."""
     settings = load_settings(data_dir=data_dir)
     from_ms = parse_time(start, "--from") or 0
     to_ms = parse_time(end, "--to", end=True)

@@ -39,7 +39,7 @@ def what_if(
     output: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
     data_dir: DataDir = None,
 ) -> None:
-    """Price what was recorded as if other models, batches or no cache had been used."""
+    """Price calls as if by other models or in batches."""
     if not (models or batch or no_cache):
         raise InputError("say what would be otherwise: --map, --batch or --no-cache")
     settings = load_settings(data_dir=data_dir)
