@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
     """Serve with sandbox providers and sample traffic until a signal; raises MetrionError as `serve` does."""
     with serve_sandboxes(error_rate=ERROR_RATE) as origins:
         upstreams = {f"upstream_{provider}": origin for provider, origin in origins.items()}
-        # Sample traffic is more than one key may send in a minute; and a demonstration asks nobody outside for anything.
+        # Sample traffic is more than one key may send in a minute; and a demonstration asks nobody outside.
         settings = msgspec.structs.replace(settings, rate_limit_per_minute=0, rates_refresh="off", **upstreams)
         uvloop.run(_run(settings, _prepare_account(settings)))
 
