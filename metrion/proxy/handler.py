@@ -20,7 +20,7 @@ from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, request_id_of, text
-from metrion.proxy.asked import form_model, read_body
+from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body
 from metrion.proxy.completion import completion, new_call, refused_call
 from metrion.proxy.http1 import BodyReader
 from metrion.proxy.opening import Opening
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _NEVER = float("inf")
 _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
-_FORM_WINDOW = 16 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
 _NONE = (b"",)
@@ -57,7 +56,7 @@ class Exchange:
     _cuts = False  # the client's connection is cut, so that it takes nothing for complete
     _dial: asyncio.Task[None] | None = None
     _ended = False
-    _first_window = b""
+    _form_rest = b""
     _intent_segment = _completion_segment = -1  # of the journal
     _keep_alive = True
     _place_taken = False
@@ -176,10 +175,11 @@ class Exchange:
         self._record_intent(call)
 
     def _sniff_form(self, call: Call, piece: bytes) -> None:
-        """A multipart upload names its model in one of the first fields."""
-        if not call.requested_model and call.format and len(self._first_window) < _FORM_WINDOW:
-            self._first_window += piece[:_FORM_WINDOW]
-            call.requested_model = form_model(self._first_window)
+        """A multipart upload names its model in a field before its file, or after it."""
+        if call.format and not call.requested_model:
+            window = self._form_rest + piece
+            self._form_rest = window[-FORM_FIELD_BYTES:]
+            call.requested_model = form_model(window)
 
     def pause_request(self) -> None:
         if not self._request_paused and self._front:
@@ -287,7 +287,12 @@ class Exchange:
     def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
         """Pass a piece of the provider's answer at once. `as_chunk`: as it came framed, where it may pass so."""
         self.heard = True
-        closing = self._meter(piece) if piece else False
+        tap, call = self._tap, self._call
+        if tap is not None and call is not None:  # nearly every piece of a stream
+            call.response_bytes += len(piece)
+            closing = tap.feed(piece)
+        else:
+            closing = self._meter(piece) if piece else False
         front = self._front
         if front is None:
             self._drain_on()
