@@ -7,8 +7,9 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -31,8 +32,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def journal(folder: Path) -> Journal:
-    return Journal(folder, asyncio.get_running_loop())
+async def new_journal(folder: Path) -> AsyncIterator[NewJournal]:
+    """Opens journals in `folder`, and ends their threads with the test: they call what the test may have replaced."""
+    opened: list[Journal] = []
+
+    def make(**options: Any) -> Journal:
+        opened.append(Journal(folder, asyncio.get_running_loop(), **options))
+        return opened[-1]
+
+    yield make
+    for journal in opened:
+        journal.close(rows_durable=False)
+
+
+@pytest.fixture
+async def journal(new_journal: NewJournal) -> Journal:
+    return new_journal()
 
 
 def nobody(kept: bool) -> None:
@@ -155,9 +170,9 @@ async def test_a_segment_is_not_left_while_records_wait_to_be_written_to_it(jour
     assert (segment, journal.removable()) == (1, [])
 
 
-async def test_numbers_go_on_after_a_restart_and_recovered_segments_go(folder: Path) -> None:
+async def test_numbers_go_on_after_a_restart_and_recovered_segments_go(new_journal: NewJournal, folder: Path) -> None:
     leave_segments(folder, 7, 41)
-    journal = Journal(folder, asyncio.get_running_loop())
+    journal = new_journal()
     assert await kept(journal, b"new") == (42, True)
     assert journal.removable() == [7, 41]
     assert content(folder) == b"xxnew"
@@ -191,8 +206,8 @@ async def test_the_end_writes_what_still_waits(journal: Journal, folder: Path) -
 # ── full, or failing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_it_is_full_at_so_many_bytes_that_are_not_in_the_database_yet(folder: Path) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), full_bytes=40 * MIB)
+async def test_it_is_full_at_so_many_bytes_that_are_not_in_the_database_yet(new_journal: NewJournal) -> None:
+    journal = new_journal(full_bytes=40 * MIB)
     await kept(journal, HUGE)
     await kept(journal, bytes(7 * MIB - 1))
     assert journal.ready
@@ -273,8 +288,8 @@ async def test_a_segment_that_cannot_be_opened_is_tried_again(journal: Journal, 
 # ── strict ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_only_strict_completions_wait_for_the_disk(folder: Path, disk: Disk) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+async def test_only_strict_completions_wait_for_the_disk(new_journal: NewJournal, folder: Path, disk: Disk) -> None:
+    journal = new_journal(strict=True)
     disk.may_sync.clear()
     assert await kept(journal, b"intent") == (1, True)
     waiting = asyncio.ensure_future(kept(journal, b"completion", completion=True))
@@ -294,17 +309,17 @@ async def test_otherwise_nobody_waits_for_the_disk_but_it_is_synced_all_the_same
     assert disk.synced == [1]
 
 
-async def test_a_completion_the_disk_did_not_take_is_not_kept(folder: Path, disk: Disk) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+async def test_a_completion_the_disk_did_not_take_is_not_kept(new_journal: NewJournal, disk: Disk) -> None:
+    journal = new_journal(strict=True)
     disk.broken = True
     with structlog.testing.capture_logs() as logs:
         assert await kept(journal, b"completion", completion=True) == (1, False)
     assert [entry["event"] for entry in logs] == ["journal_fsync_failed"]
 
 
-async def test_a_disk_that_failed_before_anyone_waited_is_not_forgotten(folder: Path, disk: Disk) -> None:
+async def test_a_disk_that_failed_before_anyone_waited_is_not_forgotten(new_journal: NewJournal, disk: Disk) -> None:
     """The kernel tells of it once; a completion may have been in what it lost."""
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+    journal = new_journal(strict=True)
     disk.broken = True
     with structlog.testing.capture_logs():
         await kept(journal, b"intent")
@@ -314,8 +329,8 @@ async def test_a_disk_that_failed_before_anyone_waited_is_not_forgotten(folder: 
     assert await kept(journal, b"completion", completion=True) == (1, True)
 
 
-async def test_strict_completions_do_not_wait_out_the_pause_between_syncs(folder: Path, disk: Disk) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+async def test_strict_completions_do_not_wait_out_the_pause_between_syncs(new_journal: NewJournal, disk: Disk) -> None:
+    journal = new_journal(strict=True)
     loop, waited = asyncio.get_running_loop(), 0.0
     for _ in range(10):
         await kept(journal, b"intent")
@@ -327,8 +342,8 @@ async def test_strict_completions_do_not_wait_out_the_pause_between_syncs(folder
     assert waited < 0.5
 
 
-async def test_a_completion_in_a_new_segment_waits_for_that_segment(folder: Path, disk: Disk) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+async def test_a_completion_in_a_new_segment_waits_for_that_segment(new_journal: NewJournal, disk: Disk) -> None:
+    journal = new_journal(strict=True)
     disk.may_sync.clear()
     await kept(journal, b"intent")  # the syncing thread now waits for segment 1's disk
     first = asyncio.ensure_future(kept(journal, HUGE, completion=True))
@@ -341,8 +356,10 @@ async def test_a_completion_in_a_new_segment_waits_for_that_segment(folder: Path
     assert 2 in disk.synced
 
 
-async def test_completions_are_told_in_order_also_where_one_was_not_written(folder: Path, disk: Disk) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=True)
+async def test_completions_are_told_in_order_also_where_one_was_not_written(
+    new_journal: NewJournal, disk: Disk
+) -> None:
+    journal = new_journal(strict=True)
     disk.may_sync.clear()
     told: list[tuple[str, bool]] = []
     journal.append(b"one", lambda kept: told.append(("one", kept)), completion=True)
@@ -356,8 +373,8 @@ async def test_completions_are_told_in_order_also_where_one_was_not_written(fold
 
 
 @pytest.mark.parametrize("strict", [True, False])
-async def test_drained_means_that_everyone_was_told(folder: Path, strict: bool) -> None:
-    journal = Journal(folder, asyncio.get_running_loop(), strict=strict)
+async def test_drained_means_that_everyone_was_told(new_journal: NewJournal, folder: Path, strict: bool) -> None:
+    journal = new_journal(strict=strict)
     told: list[bool] = []
     segment = journal.append(frame(COMPLETION, make_call(reading=Reading())), told.append, completion=True)
     await journal.drain()
