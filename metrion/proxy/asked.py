@@ -33,6 +33,8 @@ class Asked(NamedTuple):
 _decode = msgspec.json.Decoder(_Body).decode
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,1024}")')
 _STREAM = re.compile(rb'"stream"\s*:\s*true\b')
+FORM_FIELD_BYTES = 1024  # of a body's part that may hold the beginning of the field
+_FORM_NAME = b'name="model"\r\n'
 _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 
 
@@ -60,9 +62,10 @@ def _has_half_pair(body: bytes) -> bool:
         return False
 
 
-def form_model(start: bytes) -> str:
-    """The `model` field of a multipart body's first bytes, or ""."""
-    found = _FORM_MODEL.search(start)
+def form_model(part: bytes) -> str:
+    """The `model` field of a multipart body, where this part of it has it whole, or ""."""
+    at = part.find(_FORM_NAME)  # far faster than the pattern, and uploads are long
+    found = _FORM_MODEL.search(part, at) if at >= 0 else None
     return found[1].decode("utf-8", "replace") if found else ""
 
 

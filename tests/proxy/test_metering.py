@@ -149,3 +149,28 @@ def test_batch_results_count_once(metrion: Metrion, mark: str) -> None:
     for names in ("ab", "ab", "abc"):
         call(metrion, mark, results(*names), path=f"{OPENAI}/files/file-1/content", method="GET", body=b"")
     assert [counted(row)[0] for row in metrion.rows(3, requester=mark)] == [16, 0, 8]
+
+
+@pytest.mark.parametrize("after", [0, 100, 70_000, 3_000_000])
+@pytest.mark.parametrize("before", [0, 5_000_000])
+def test_an_upload_s_model_stands_before_its_file_or_after_it(
+    metrion: Metrion, mark: str, before: int, after: int
+) -> None:
+    """The answer of a transcription does not name it."""
+
+    def part(fields: str, content: bytes) -> bytes:
+        return f"--x\r\nContent-Disposition: form-data; {fields}\r\n\r\n".encode() + content + b"\r\n"
+
+    files = [part('name="file"; filename="a.wav"\r\nContent-Type: audio/wav', b"\r" * size) for size in (before, after)]
+    body = files[0] + part('name="model"', b"gpt-4o-mini-transcribe") + files[1] + b"--x--\r\n"
+    usage = {"type": "tokens", "input_tokens": 14, "output_tokens": 5, "total_tokens": 19}
+    call(
+        metrion,
+        mark,
+        Script(text=json.dumps({"text": "hello", "usage": usage})),
+        path=f"{OPENAI}/audio/transcriptions",
+        body=body,
+        more=[("Content-Type", "multipart/form-data; boundary=x")],
+    )
+    row = one_row(metrion, mark)
+    assert (row["model"], *counted(row)) == ("gpt-4o-mini-transcribe", 14, 5, "computed")
