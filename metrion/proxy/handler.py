@@ -55,7 +55,7 @@ class Exchange:
     _closing_segment = -1
     _cuts = False  # the client's connection is cut, so that it takes nothing for complete
     _dial: asyncio.Task[None] | None = None
-    _ended = False
+    ended = False
     _form_rest = b""
     _intent_segment = _completion_segment = -1  # of the journal
     _keep_alive = True
@@ -86,7 +86,7 @@ class Exchange:
         """Decide on the head; then wait for the body, or stream it. `whole`: the body, where it came with the head."""
         proxy, opening = self._proxy, self._opening
         if opening.method == b"OPTIONS" and (answer := proxy.cors.preflight(opening.named)):
-            self._held, self._ended = [answer], True
+            self._held, self.ended = [answer], True
             self._hand_on(cut=False)
             return
         if whole is not None:
@@ -135,7 +135,7 @@ class Exchange:
     def on_request_body(self, piece: bytes, *, last: bool) -> None:
         """Take a piece of the body from the front."""
         call, target = self._call, self._opening.target
-        if self._ended or call is None or target is None:  # refused already: the rest is read and dropped
+        if self.ended or call is None or target is None:  # refused already: the rest is read and dropped
             self._request_complete = self._request_complete or last
             return
         call.request_bytes += len(piece)
@@ -198,7 +198,7 @@ class Exchange:
 
     def _intended(self, kept: bool) -> None:
         """The intent is written, or not: only then is the provider dialled."""
-        if self._ended:
+        if self.ended:
             return
         if not kept:
             self._refuse(refusal.NOT_RECORDED)
@@ -209,7 +209,7 @@ class Exchange:
     def on_connected(self, upstream: Upstream) -> None:
         """Send the head and what there is of the body."""
         self._dial = None
-        if self._ended:
+        if self.ended:
             upstream.release()
             return
         self._upstream = upstream
@@ -309,10 +309,9 @@ class Exchange:
 
     def _record_closing(self) -> None:
         """Clients take a stream's closing event for its end: like that, it waits for the journal."""
-        tap = self._tap
-        if tap is not None and self._closing_segment < 0:
-            assert self._call is not None
-            record = completion(self._call, Outcome.OK, tap.reading, self._received, self._opening)
+        tap, call = self._tap, self._call
+        if tap is not None and call is not None and self._closing_segment < 0:
+            record = completion(call, Outcome.OK, tap.reading, self._received, self._opening)
             self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, completion=True)
 
     def _closing_recorded(self, kept: bool) -> None:
@@ -321,7 +320,7 @@ class Exchange:
         if kept:
             needless, self._intent_segment = self._intent_segment, needless
         self._proxy.journal.settle(Counter((needless,)))
-        if self._ended:  # what is held goes with the end
+        if self.ended:  # what is held goes with the end
             return
         if not kept:
             self._drop_upstream()
@@ -405,7 +404,7 @@ class Exchange:
         """The provider could not be reached, or broke off; `silent`: did not take the connection in time."""
         self._dial, sent = None, self._upstream is not None
         self._upstream = None
-        if self._ended:
+        if self.ended:
             return
         label = self._label
         if silent:
@@ -459,12 +458,12 @@ class Exchange:
         """The client hung up, or stopped reading for too long."""
         self._front = None
         self._held = []
-        if self._ended:
+        if self.ended:
             return
         if self._call is None or self._intent_segment < 0:  # nothing was asked of a provider
             self._settle_place(False)
             self._proxy.budget.release(self)
-            self._ended = True
+            self.ended = True
             return
         settings, drains = self._proxy.settings, self._request_complete and not self._answered
         if settings.on_client_gone == "drain" and drains and self._upstream is not None:
@@ -486,13 +485,9 @@ class Exchange:
         """The request's body is not framed as its head says."""
         self._abandon(Refusal(400, "bad_http", f"the request body is not valid HTTP: {why}."))
 
-    @property
-    def is_over(self) -> bool:
-        return self._ended
-
     def cut(self) -> None:
         """Metrion stops: whatever is open ends now, recorded."""
-        if not self._ended and self._call is not None and self._intent_segment >= 0:
+        if not self.ended and self._call is not None and self._intent_segment >= 0:
             self._drop_upstream()
             self._end(Outcome.INTERRUPTED, cut=True)
 
@@ -520,7 +515,7 @@ class Exchange:
         self._settle_place(False)
         self._hold_refusal(problem)
         if account is None:
-            self._ended = True
+            self.ended = True
             self._hand_on(cut=False)
             return
         call = self._call or refused_call(self._id, account, self._opening.target)
@@ -528,7 +523,7 @@ class Exchange:
         call.error_code = problem.code
         call.error_message = problem.message
         if self._intent_segment < 0 and not proxy.admission.refusal_gets_row(account.id, proxy.loop.time()):
-            self._ended = True
+            self.ended = True
             proxy.budget.release(self)
             call.outcome = Outcome.REJECTED
             proxy.count_refusal(call)
@@ -558,7 +553,7 @@ class Exchange:
     def _end(self, outcome: Outcome, *, cut: bool = False) -> None:
         """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
         assert self._call is not None
-        self._ended = True
+        self.ended = True
         self.deadline = _NEVER
         if self._place_taken:  # no head came that would count
             self._settle_place(False)

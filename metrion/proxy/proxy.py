@@ -104,7 +104,7 @@ class Proxy:
             front.on_deadline()
         for exchange in [one.exchange for one in self.fronts if one.exchange] + list(self._draining):
             exchange.check_silence(now)
-        self._draining = {one for one in self._draining if not one.is_over}
+        self._draining = {one for one in self._draining if not one.ended}
         for origin in self.origins.values():
             origin.sweep()
         self.journal.probe()
