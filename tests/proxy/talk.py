@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,13 @@ def one_row(metrion: Metrion, mark: str, email: str = EMAIL) -> dict[str, Any]:
     """This test's row; fails where there are more."""
     (row,) = metrion.rows(1, requester=mark, email=email)
     return row
+
+
+def rows_of(metrion: Metrion, marks: Sequence[str], email: str = EMAIL) -> list[dict[str, Any]]:
+    """The one row of each of these, in their order: asked for once, since a row takes the writer's time to be there."""
+    found = {mark: metrion.rows(1, requester=mark, email=email) for mark in reversed(marks)}
+    assert [len(found[mark]) for mark in marks] == [1] * len(marks)
+    return [found[mark][0] for mark in marks]
 
 
 def outcome(metrion: Metrion, mark: str, email: str = EMAIL) -> tuple[int, str]:

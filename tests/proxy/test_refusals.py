@@ -23,8 +23,10 @@ from tests.proxy.talk import (
     UPLOAD,
     call,
     connect,
+    error_of,
     message_of,
     post,
+    read_answer,
     read_until,
     settle,
     status_of,
@@ -120,34 +122,33 @@ def test_no_such_route_is_a_row_where_the_account_is_known(
 # ── requesters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["a" * 256, "é" * 128, "Großes \u4f60 bot 7", "x"])
-def test_a_requester_of_up_to_256_bytes_is_taken(name: str, metrion: Metrion, new_account: NewAccount) -> None:
+def test_a_requester_of_up_to_256_bytes_is_taken(metrion: Metrion, new_account: NewAccount) -> None:
     email, token = new_account(metrion)
-    header = [("Authorization", f"Bearer {token}"), ("X-Metrion-User", name.encode().decode("latin-1"))]
-    with connect(metrion.port) as connection:
-        connection.sendall(post(header))
-        assert status_of(read_until(connection, b"\r\n\r\n")) == 200
-    (row,) = metrion.rows(1, email=email)
-    assert row["requester"] == name
+    names = ["a" * 256, "é" * 128, "Großes \u4f60 bot 7", "x"]
+    for name in names:
+        answer = ask_as(metrion, token, email, name.encode())
+        assert status_of(answer) == 200
+    assert [row["requester"] for row in metrion.rows(len(names), email=email)] == names
 
 
-@pytest.mark.parametrize(
-    "name",
-    [b"a" * 257, "é".encode() * 128 + b"a", b"a\tb", "a\u0085b".encode(), "a\u009f".encode(), b"\xff", b"\xed\xa0\x80"],
-)
-def test_another_requester_is_refused(
-    name: bytes, metrion: Metrion, fake: FakeProvider, new_account: NewAccount
-) -> None:
+def test_another_requester_is_refused(metrion: Metrion, fake: FakeProvider, new_account: NewAccount) -> None:
     email, token = new_account(metrion)
-    header = [("Authorization", f"Bearer {token}"), ("X-Mark", email), ("X-Metrion-User", name.decode("latin-1"))]
-    with connect(metrion.port) as connection:
-        connection.sendall(post(header))
-        received = read_until(connection, b"}}")
-    assert status_of(received) == 400
-    assert b"x-metrion-error: requester" in received
-    assert b"256 bytes" in received
-    assert the_row(metrion, email, 400)["requester"] == ""
+    controls = [b"a\tb", "a\u0085b".encode(), "a\u009f".encode()]
+    names = [b"a" * 257, "é".encode() * 128 + b"a", *controls, b"\xff", b"\xed\xa0\x80"]
+    for name in names:
+        answer = ask_as(metrion, token, email, name)
+        assert (status_of(answer), error_of(answer)) == (400, "requester"), name
+        assert b"256 bytes" in answer
+    rows = metrion.rows(len(names), email=email)
+    assert [(row["status"], row["outcome"], row["requester"]) for row in rows] == [(400, "rejected", "")] * len(names)
     assert fake.named(email) == []
+
+
+def ask_as(metrion: Metrion, token: str, mark: str, requester: bytes) -> bytes:
+    name = ("X-Metrion-User", requester.decode("latin-1"))
+    with connect(metrion.port) as connection:
+        connection.sendall(post([("Authorization", f"Bearer {token}"), ("X-Mark", mark), name]))
+        return read_answer(connection)
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,44 +180,42 @@ WITHOUT = [
 ]
 
 
-@pytest.mark.parametrize(("path", "family", "body", "code"), WITHOUT)
-def test_a_body_no_provider_would_take(
-    path: str, family: str, body: bytes, code: str, metrion: Metrion, fake: FakeProvider, new_account: NewAccount
-) -> None:
+def test_bodies_no_provider_would_take(metrion: Metrion, fake: FakeProvider, new_account: NewAccount) -> None:
     email, token = new_account(metrion, keys=PROVIDERS)
-    answer = call(metrion, email, path=path, body=body, token=token)
-    what = "not a JSON object" if code == "invalid_json" else f"lacks `{code.removeprefix('missing_')}`"
-    check(answer, family, 400, code, what, "Nothing was sent")
-    the_row(metrion, email, 400)
+    for path, family, body, code in WITHOUT:
+        what = "not a JSON object" if code == "invalid_json" else f"lacks `{code.removeprefix('missing_')}`"
+        answer = call(metrion, email, path=path, body=body, token=token)
+        check(answer, family, 400, code, what, "Nothing was sent")
+    rows = metrion.rows(len(WITHOUT), email=email)
+    assert [(row["status"], row["outcome"], row["cost_usd"]) for row in rows] == [(400, "rejected", "0")] * len(WITHOUT)
     assert fake.named(email) == []
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "model"),
-    [
-        (CHAT, b'{"model":"m","messages":[]}', "m"),
-        (CHAT, b' \n{"messages":null,"model":null}\t', ""),
-        (CHAT, b'{"model":"gpt\\u002d4","messages":[],' + FILL + b"}", "gpt-4"),
-        (CHAT, b"{" + FILL + b',"messages":[],"model":"at-the-end"}', "at-the-end"),
-        (CHAT, b'{"model":"\\ud800x","messages":[]}', ""),
-        (CHAT, b'{"model":"m","messages":["half an emoji: \\ud83d"]}', "m"),
-        (CHAT, b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "m"),
-        (CHAT, b'{"model":["no","text"],"messages":[]}', ""),
-        (CHAT, b'{"model":"' + b"m" * 1000 + b'","messages":[]}', "m" * 256),
-        (f"{OPENAI}/responses", b"{}", ""),
-        (f"{OPENAI}/embeddings", b"not JSON", ""),
-        (GENERATE, b"not JSON", "gemini-2.5-flash"),
-        (f"{MESSAGES}/count_tokens", b"{}", ""),
-        (UPLOAD, b"not JSON", ""),
-    ],
+PASSING = (
+    (CHAT, b'{"model":"m","messages":[]}', "m"),
+    (CHAT, b' \n{"messages":null,"model":null}\t', ""),
+    (CHAT, b'{"model":"gpt\\u002d4","messages":[],' + FILL + b"}", "gpt-4"),
+    (CHAT, b"{" + FILL + b',"messages":[],"model":"at-the-end"}', "at-the-end"),
+    (CHAT, b'{"model":"\\ud800x","messages":[]}', ""),
+    (CHAT, b'{"model":"m","messages":["half an emoji: \\ud83d"]}', "m"),
+    (CHAT, b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "m"),
+    (CHAT, b'{"model":["no","text"],"messages":[]}', ""),
+    (CHAT, b'{"model":"' + b"m" * 1000 + b'","messages":[]}', "m" * 256),
+    (f"{OPENAI}/responses", b"{}", ""),
+    (f"{OPENAI}/embeddings", b"not JSON", ""),
+    (GENERATE, b"not JSON", "gemini-2.5-flash"),
+    (f"{MESSAGES}/count_tokens", b"{}", ""),
+    (UPLOAD, b"not JSON", ""),
 )
-def test_a_body_that_passes(
-    path: str, body: bytes, model: str, metrion: Metrion, fake: FakeProvider, mark: str
-) -> None:
-    assert call(metrion, mark, Script(text="{}"), path=path, body=body).status == 200
-    (seen,) = fake.named(mark)
-    assert (seen.body_bytes, seen.body[:100]) == (len(body), body[:100])
-    assert metrion.rows(1, requester=mark)[0]["requested_model"] == model
+
+
+def test_bodies_that_pass(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
+    for path, body, _ in PASSING:
+        assert call(metrion, mark, Script(text="{}"), path=path, body=body).status == 200, body[:100]
+    seen = [(one.body_bytes, one.body[:100]) for one in fake.named(mark)]
+    assert seen == [(len(body), body[:100]) for _, body, _ in PASSING]
+    rows = metrion.rows(len(PASSING), requester=mark)
+    assert [row["requested_model"] for row in rows] == [model for _, _, model in PASSING]
 
 
 @pytest.mark.parametrize("path", [CHAT, UPLOAD])

@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 import pytest
 
@@ -34,6 +36,7 @@ from tests.proxy.talk import (
     read_all,
     read_answer,
     read_until,
+    rows_of,
     say,
     settle,
     status_of,
@@ -41,6 +44,7 @@ from tests.proxy.talk import (
 from tests.support import Answer, Client, Metrion, free_port
 
 WHOLE = Script(text="0123456789" * 10, headers=[("X-A", "b")])
+Framing = Literal["length", "chunked", "none"]
 CHUNKED = Script(text="0123456789" * 10, framing="chunked", chunk=30, extension=";a=b", trailers=[("X-T", "c")])
 CLOSED = Script(text="0123456789" * 10, framing="none")
 BAD_GATEWAY = (502, "upstream_failed")
@@ -99,17 +103,17 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrion]:
         server.stop()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_dead_port_is_a_502_that_may_be_tried_again(family: str, lonely: Metrion, mark: str) -> None:
-    body = b'{"model":"m","max_tokens":1,"messages":[]}'
-    answer = call(lonely, mark, path=FAMILIES[family], body=body)
-    assert (answer.status, answer.get("x-metrion-error")) == BAD_GATEWAY
-    assert is_shaped(family, answer.json(), 502)
-    assert "could not be reached (Connection refused)" in message_of(answer)
-    assert answer.get("x-should-retry") is None  # nothing was sent
-    row = one_row(lonely, mark)
-    assert (row["status"], row["outcome"]) == (502, "upstream_failed")
-    assert row["error_message"] == message_of(answer).removeprefix("Metrion: ")
+def test_a_dead_port_is_a_502_that_may_be_tried_again(lonely: Metrion, mark: str) -> None:
+    for family, path in FAMILIES.items():
+        answer = call(lonely, f"{mark}-{family}", path=path, body=b'{"model":"m","max_tokens":1,"messages":[]}')
+        assert (answer.status, answer.get("x-metrion-error")) == BAD_GATEWAY
+        assert is_shaped(family, answer.json(), 502)
+        assert "could not be reached (Connection refused)" in message_of(answer)
+        assert answer.get("x-should-retry") is None  # nothing was sent
+        assert message_of(answer).startswith("Metrion: ")
+    for row in rows_of(lonely, [f"{mark}-{family}" for family in FAMILIES]):
+        assert (row["status"], row["outcome"]) == (502, "upstream_failed")
+        assert row["error_message"].endswith("could not be reached (Connection refused).")
 
 
 def test_a_connection_nobody_takes_is_a_504_that_names_its_setting(lonely: Metrion, mark: str) -> None:
@@ -131,29 +135,35 @@ def test_a_large_upload_to_a_dead_port_is_a_502(lonely: Metrion, mark: str) -> N
 # ── silent ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("script", [Script(act="silent"), Script(delay=60), Script(informational=[100], delay=60)])
-def test_silence_before_the_head_is_a_504(script: Script, short: Metrion, fake: FakeProvider, mark: str) -> None:
+def test_silence_before_the_head_is_a_504(short: Metrion, fake: FakeProvider, mark: str) -> None:
     open_before, began = fake.open, time.monotonic()
-    answer = call(short, mark, script)
+    scripts = [Script(act="silent"), Script(delay=3), Script(informational=[100], delay=3)]
+    marks = [f"{mark}-{number}" for number in range(len(scripts))]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda one, script: call(short, one, script), marks, scripts))
     assert 0.9 < time.monotonic() - began < 5
-    refused(answer, "upstream_timeout", retry="false")
-    assert "METRION_UPSTREAM_TIMEOUT" in message_of(answer)
-    assert "1 s" in message_of(answer)
-    row = one_row(short, mark)
-    assert (row["status"], row["outcome"], row["cost_usd"], row["cost_source"]) == (504, "timeout", None, "unknown")
-    assert len(fake.named(mark)) == 1
-    if not script.delay:  # the fake sleeps through the end of its connection
-        fake.wait(lambda: fake.open <= open_before)
+    for answer in answers:
+        refused(answer, "upstream_timeout", retry="false")
+        assert "METRION_UPSTREAM_TIMEOUT" in message_of(answer)
+        assert "1 s" in message_of(answer)
+    for row in rows_of(short, marks):
+        assert (row["status"], row["outcome"], row["cost_usd"], row["cost_source"]) == (504, "timeout", None, "unknown")
+    assert [len(fake.named(one)) for one in marks] == [1, 1, 1]
+    fake.wait(lambda: fake.open <= open_before)
 
 
-@pytest.mark.parametrize("framing", ["length", "chunked", "none"])
-def test_silence_in_mid_stream_is_a_cut(framing: str, short: Metrion, mark: str) -> None:
-    script = Script(text="x" * 100, framing=framing, chunk=50, piece=50, drip=60, headers=[])  # type: ignore[arg-type]
-    with connect(short.port) as connection:
-        connection.sendall(post(marked(short.token, mark, script)))
-        received, how = read_all(connection)
-    assert (status_of(received), how) == (200, "reset")
-    assert outcome(short, mark) == (200, "timeout")
+def test_silence_in_mid_stream_is_a_cut(short: Metrion, mark: str) -> None:
+    framings: tuple[Framing, ...] = ("length", "chunked", "none")
+
+    def ask(framing: Framing) -> tuple[bytes, str]:
+        script = Script(text="x" * 100, framing=framing, chunk=50, piece=50, drip=3)
+        return say(short.port, post(marked(short.token, f"{mark}-{framing}", script)))
+
+    with ThreadPoolExecutor() as pool:
+        for received, how in pool.map(ask, framings):
+            assert (status_of(received), how) == (200, "reset")
+    for row in rows_of(short, [f"{mark}-{framing}" for framing in framings]):
+        assert (row["status"], row["outcome"]) == (200, "timeout")
 
 
 def test_a_slow_provider_that_says_something_in_time_is_not_cut(short: Metrion, mark: str) -> None:
@@ -179,43 +189,50 @@ def test_the_head_is_not_kept_waiting_for_the_body(short: Metrion, mark: str) ->
 OK = "HTTP/1.1 200 OK\r\n"
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "SSH-2.0-OpenSSH_9.2\r\n",
-        "220 mail.example ESMTP\r\n\r\n",
-        "\x16\x03\x01\x02\x00\x01" * 20,
-        "<html>not found</html>",
-        "HTTP/2 200 OK\r\n\r\n",
-        "HTTP/1.1 2000 OK\r\n\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
-        OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        OK + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-        OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        OK + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        OK + "Content-Length: -5\r\n\r\nhello",
-        OK + "Content-Length: 5\r\n X-Folded: a\r\n\r\nhello",
-        OK + "X-A: b\nX-B: c\r\nContent-Length: 5\r\n\r\nhello",
-        OK + "X-A : b\r\nContent-Length: 5\r\n\r\nhello",
-        OK + "no colon\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        OK + "Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
-        OK + "X: y\r\n" * 2000 + "\r\n",
-        OK,
-        "H",
-    ],
+NOT_HTTP = (
+    "SSH-2.0-OpenSSH_9.2\r\n",
+    "220 mail.example ESMTP\r\n\r\n",
+    "\x16\x03\x01\x02\x00\x01" * 20,
+    "<html>not found</html>",
+    "HTTP/2 200 OK\r\n\r\n",
+    "HTTP/1.1 2000 OK\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    OK + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    OK + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    OK + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    OK + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    OK + "Content-Length: -5\r\n\r\nhello",
+    OK + "Content-Length: 5\r\n X-Folded: a\r\n\r\nhello",
+    OK + "X-A: b\nX-B: c\r\nContent-Length: 5\r\n\r\nhello",
+    OK + "X-A : b\r\nContent-Length: 5\r\n\r\nhello",
+    OK + "no colon\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    OK + "X: y\r\n" * 2000 + "\r\n",
+    OK,
+    "H",
 )
-def test_what_is_not_http_is_a_502(raw: str, metrion: Metrion, fake: FakeProvider, mark: str) -> None:
-    answer = call(metrion, mark, Script(raw=raw))
-    if "chunked\r\n\r\nzz" in raw:  # its head was right
+
+
+def test_what_is_not_http_is_a_502(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
+    for number, raw in enumerate(NOT_HTTP):
+        refused(call(metrion, f"{mark}-{number}", Script(raw=raw)), "upstream_failed", retry="false")
+    assert call(metrion, mark).status == 200
+    marks = [f"{mark}-{number}" for number in range(len(NOT_HTTP))]
+    assert [len(fake.named(one)) for one in marks] == [1] * len(marks)
+    for row in rows_of(metrion, marks):
+        assert (row["status"], row["outcome"]) == (502, "upstream_failed")
+        assert row["error_message"].startswith("OpenAI ")
+
+
+def test_a_body_that_is_not_http_is_a_cut(metrion: Metrion, mark: str) -> None:
+    raw = OK + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n"
+    for script in (Script(raw=raw), Script(raw=raw, piece=20)):
+        answer = call(metrion, mark, script)
         assert answer.status in (200, 0)
         assert not answer.complete
-        assert outcome(metrion, mark) == (200, "upstream_failed")
-    else:
-        refused(answer, "upstream_failed", retry="false")
-        assert outcome(metrion, mark) == (502, "upstream_failed")
-    assert len(fake.named(mark)) == 1
-    assert call(metrion, f"{mark}-next").status == 200
+    assert [(row["status"], row["outcome"]) for row in metrion.rows(2, requester=mark)] == [
+        (200, "upstream_failed")
+    ] * 2
 
 
 def test_a_head_without_end_is_a_502(metrion: Metrion, mark: str) -> None:
@@ -282,34 +299,33 @@ def test_a_cut_at_any_byte_never_looks_complete(
 # ── odd but right ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        CHUNKED,
-        CLOSED,
-        Script(text="hello", informational=[100, 103, 103]),
-        Script(text="x" * 1000, framing="chunked", chunk=1),
-        Script(text="x" * 1000, framing="chunked", chunk=7, piece=1),
-        Script(text="x" * 300, piece=1),
-        Script(text="", framing="chunked"),
-        Script(text="", framing="length"),
-        Script(status=204),
-        Script(status=304, headers=[("ETag", '"a"')]),
-        Script(status=299, reason="", text="odd"),
-        Script(status=302, headers=[("Location", "http://evil.example/")], text="moved"),
-        Script(text="hello", then="close"),
-    ],
+ODD = (
+    CHUNKED,
+    CLOSED,
+    Script(text="hello", informational=[100, 103, 103]),
+    Script(text="x" * 1000, framing="chunked", chunk=1),
+    Script(text="x" * 1000, framing="chunked", chunk=7, piece=1),
+    Script(text="x" * 300, piece=1),
+    Script(text="", framing="chunked"),
+    Script(text="", framing="length"),
+    Script(status=204),
+    Script(status=304, headers=[("ETag", '"a"')]),
+    Script(status=299, reason="", text="odd"),
+    Script(status=302, headers=[("Location", "http://evil.example/")], text="moved"),
+    Script(text="hello", then="close"),
 )
-def test_odd_but_right_answers_pass_whole(script: Script, metrion: Metrion, fake: FakeProvider, mark: str) -> None:
+
+
+def test_odd_but_right_answers_pass_whole(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
     with connect(metrion.port) as connection:
         client = Client(connection)
-        for _ in range(2):
+        for script in (*ODD, *reversed(ODD)):
             answer = client.exchange("POST", CHAT, marked(metrion.token, mark, script), CHAT_BODY)
             assert (answer.status, answer.body, answer.complete) == (script.status, script.plain_body(), True)
-            assert answer.informational == []
-            assert answer.trailers == []
-    assert [(row["status"], row["outcome"]) for row in metrion.rows(2, requester=mark)] == [(script.status, "ok")] * 2
-    assert len(fake.named(mark)) == 2
+            assert (answer.informational, answer.trailers) == ([], [])
+    expected = [(script.status, "ok") for script in (*ODD, *reversed(ODD))]
+    assert [(row["status"], row["outcome"]) for row in metrion.rows(len(expected), requester=mark)] == expected
+    assert len(fake.named(mark)) == len(expected)
 
 
 def test_thousands_of_1xx_heads_are_passed_over(metrion: Metrion, mark: str) -> None:
@@ -468,15 +484,17 @@ def test_a_refused_head_has_no_body_either(metrion: Metrion) -> None:
     assert received.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 529])
-def test_a_providers_error_passes_as_it_came(status: int, metrion: Metrion, mark: str) -> None:
+def test_a_providers_error_passes_as_it_came(metrion: Metrion, mark: str) -> None:
     text = '{"error":{"message":"no, with key provider-key-of-openai-0123456789","type":"t"}}'
-    script = Script(status=status, reason="Odd", text=text, headers=[("Retry-After", "7"), ("X-Should-Retry", "true")])
-    answer = call(metrion, mark, script)
-    assert (answer.status, answer.body) == (status, text.encode())
-    assert (answer.get("retry-after"), answer.get("x-should-retry")) == ("7", "true")
-    assert answer.get("x-metrion-error") is None
-    row = one_row(metrion, mark)
-    assert (row["status"], row["outcome"]) == (status, "provider_error")
-    assert row["error_message"].startswith("no, with key ")
-    assert "0123456789" not in row["error_message"]
+    statuses = [400, 401, 404, 429, 500, 529]
+    for status in statuses:
+        more = [("Retry-After", "7"), ("X-Should-Retry", "true")]
+        answer = call(metrion, mark, Script(status=status, reason="Odd", text=text, headers=more))
+        assert (answer.status, answer.body) == (status, text.encode())
+        assert (answer.get("retry-after"), answer.get("x-should-retry")) == ("7", "true")
+        assert answer.get("x-metrion-error") is None
+    rows = metrion.rows(len(statuses), requester=mark)
+    assert [(row["status"], row["outcome"]) for row in rows] == [(status, "provider_error") for status in statuses]
+    for row in rows:
+        assert row["error_message"].startswith("no, with key ")
+        assert "0123456789" not in row["error_message"]
