@@ -59,9 +59,12 @@ def _once(connection: Connection, call: Call, counted: Remembered, now: int) -> 
     reading, is_batch = call.reading, call.format in BATCHES
     if reading is None or not reading.usage or not (is_batch or reading.done or call.outcome == Outcome.OK.value):
         return call
-    ids = item_ids(reading) if is_batch else [reading.response_id]
-    digests = [blake2b(one.encode(errors="replace"), digest_size=16).digest() if one else b"" for one in ids]
-    before = _before(connection, call, digests, counted) if call.endpoint in FETCHES else set()
+    if call.endpoint not in FETCHES:
+        if reading.response_id:
+            counted[(call.account_id, call.provider, _digest(reading.response_id))] = now + _RESPONSE_MS
+        return call
+    digests = [_digest(one) if one else b"" for one in (item_ids(reading) if is_batch else [reading.response_id])]
+    before = _before(connection, call, digests, counted)
     until = now + (_ITEM_MS if is_batch else _RESPONSE_MS)
     new = []
     for at, digest in enumerate(digests):
@@ -75,6 +78,10 @@ def _once(connection: Connection, call: Call, counted: Remembered, now: int) -> 
     usage = [reading.usage[at] for at in new]  # of a response none, since that is one
     facts = {**reading.facts, COUNTED_BEFORE: str(len(digests) - len(new))}
     return msgspec.structs.replace(call, reading=msgspec.structs.replace(reading, usage=usage, tools={}, facts=facts))
+
+
+def _digest(own_id: str) -> bytes:
+    return blake2b(own_id.encode(errors="replace"), digest_size=16).digest()
 
 
 def _before(connection: Connection, call: Call, digests: list[bytes], counted: Remembered) -> set[bytes]:
