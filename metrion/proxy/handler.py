@@ -9,12 +9,8 @@ Callbacks, not coroutines: a task per call costs more than all of this. Every ca
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from time import perf_counter
-from typing import TYPE_CHECKING
-
-from metrion.accounts.registry import Account
 from metrion.call import Call, Outcome
 from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame
@@ -22,63 +18,22 @@ from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, request_id_of, text
 from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body
 from metrion.proxy.completion import completion, new_call, refused_call
-from metrion.proxy.http1 import BodyReader
-from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
+from metrion.proxy.state import NEVER, ExchangeState
 from metrion.proxy.target import Target, family_of
 from metrion.proxy.upstream import Upstream
-from metrion.wire.tap import Tap, open_tap, read_at_once
+from metrion.wire.tap import open_tap, read_at_once
 
-if TYPE_CHECKING:
-    from metrion.proxy.front import Front
-    from metrion.proxy.proxy import Proxy
-
-_NEVER = float("inf")
 _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
 _NONE = (b"",)
 
 
-class Exchange:
+class Exchange(ExchangeState):
     """One request and its answer on their way through."""
 
-    deadline = _NEVER  # loop time at which the provider has been silent for too long
-    heard = False  # something came since the sweep last looked: cheaper than a new deadline for each event
-    # Defaults live on the class: a call sets what it comes to need.
-    _account: Account | None = None
-    _answer_chunked = False
-    _answer_started = False  # the client has, or will have, the provider's head
-    _answered = False  # the client has the stream's closing event, and may take its leave
-    _bytes_when_gone = 0  # of the answer, when the client left
-    _call: Call | None = None
-    _closing_segment = -1
-    _cuts = False  # the client's connection is cut, so that it takes nothing for complete
-    _dial: asyncio.Task[None] | None = None
-    ended = False
-    _form_rest = b""
-    _intent_segment = _completion_segment = -1  # of the journal
-    _keep_alive = True
-    _place_taken = False
-    _reads_answer = False  # a tap is opened with the first bytes of the body
-    _sends_length = True  # the request's body goes out with its length, not in chunks
-    _sent_at = 0.0
-    _content_encoding = _content_type = ""  # of the answer
-    _tap: Tap | None = None
-    _upstream: Upstream | None = None
-    _upstream_paused = _request_paused = False
-    _whole = False  # the answer came to its end
-
-    def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
-        self._received = perf_counter()
-        self._proxy = proxy
-        self._front: Front | None = front
-        self._opening = opening
-        self._body = body
-        self._id = next(proxy.ids)
-        self._pieces: list[bytes] = []  # of the request's body, not sent yet
-        self._request_complete = body is None
-        self._held: list[bytes] = []  # of the answer, not handed on yet
+    __slots__ = ()
 
     # ── open: admit what the head asks for ────────────────────────────────────────────────────────────────────────
 
@@ -256,7 +211,7 @@ class Exchange:
     def on_upstream_drained(self) -> None:
         self.resume_request()
         if not self._request_complete:
-            self.deadline = _NEVER
+            self.deadline = NEVER
 
     # ── relay the answer ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -381,7 +336,7 @@ class Exchange:
         if self._upstream is not None and not self._upstream_paused and self._front is not None:
             self._upstream_paused = True
             self._upstream.pause()
-            self.deadline = _NEVER
+            self.deadline = NEVER
 
     def resume_answer(self) -> None:
         if self._upstream is not None and self._upstream_paused:
@@ -424,7 +379,7 @@ class Exchange:
 
     def _on_deadline(self) -> None:
         """The provider fell silent, or a drained answer took too long."""
-        self.deadline = _NEVER
+        self.deadline = NEVER
         if self._front is None:  # drained for long enough
             self._drop_upstream()
             self._end(Outcome.CLIENT_GONE)
@@ -554,7 +509,7 @@ class Exchange:
         """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
         assert self._call is not None
         self.ended = True
-        self.deadline = _NEVER
+        self.deadline = NEVER
         if self._place_taken:  # no head came that would count
             self._settle_place(False)
         reading = self._call.reading
