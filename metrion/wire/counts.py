@@ -21,6 +21,8 @@ class Counts:
         value = self.usage.get(key)
         if inner:
             value = value.get(inner) if isinstance(value, dict) else None
+        if value is None:
+            return 0
         if type(value) is int and 0 <= value <= _MOST:  # the common case; a bool is not of this type
             return value
         return self.count(value, f"{key}.{inner}" if inner else key)
