@@ -446,15 +446,25 @@ def test_a_connection_that_closed_while_idle_is_not_used_again(metrion: Metrion,
     assert len(fake.named(mark)) == 5
 
 
-def test_what_comes_behind_an_answer_is_no_answer_to_the_next(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
-    evil = OK + "Content-Length: 4\r\n\r\ngood" + OK + "Content-Length: 4\r\n\r\nevil"
-    assert call(metrion, mark, Script(raw=evil)).body == b"good"
-    assert call(metrion, mark, Script(text="mine")).body == b"mine"
-    late = Script(raw=OK + "Content-Length: 4\r\n\r\ngood" + "X" * 50, piece=len(OK) + 25, drip=0.05)
-    open_before = fake.open
-    assert call(metrion, mark, late).body == b"good"
-    fake.wait(lambda: fake.open < open_before)  # it was given up once more came than was asked for
-    assert call(metrion, mark, Script(text="mine")).body == b"mine"
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next(new_metrion: NewMetrion, mark: str) -> None:
+    good, evil = (f"{OK}Content-Length: 4\r\n\r\n{body}".encode() for body in ("good", "evil"))
+    again: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        at_once = len(again) < 2
+        connection.sendall(good + (evil if at_once else b""))
+        if not at_once:
+            time.sleep(0.05)  # to arrive apart
+            connection.sendall(evil)
+        again.append(read_all(connection)[0])
+
+    with peer(serve, 4) as origin:
+        server = new_metrion({}, origins={"openai": origin})
+        for number in range(1, 5):
+            assert call(server, mark).body == b"good"
+            settle(lambda number=number: len(again) == number)  # type: ignore[misc]
+    assert again == [b""] * 4  # nothing more was asked of any of these connections
 
 
 def test_connections_are_reused(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
