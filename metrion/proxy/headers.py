@@ -125,6 +125,11 @@ def without_nominated(lines: list[bytes], options: frozenset[bytes]) -> list[byt
     return [line for line in lines if line.partition(b":")[0].lower() not in options - _FOR_THE_CONNECTION]
 
 
+def without_upgrade(head: bytes) -> bytes:
+    """A page's head without the upgrade it offers: uvicorn's parser takes the body of such a request for another protocol."""
+    return b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"upgrade:"))
+
+
 class AnthropicVersions:
     """Which `anthropic-version` Anthropic gets. Spec §2.3: a tested one passes; `pinned`: that one always; "client":
     the client's.
