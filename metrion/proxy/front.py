@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from metrion.proxy import http1, refusal
 from metrion.proxy.handler import Exchange
+from metrion.proxy.headers import without_upgrade
 from metrion.proxy.http1 import BadMessage, BodyReader, Length, TooManyHeaders
 from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
@@ -194,7 +195,8 @@ class Front(asyncio.Protocol):
             if rest:
                 self._go_on(rest)
         else:
-            self._open_page(data, end + _HEAD_END)
+            head = without_upgrade(data[:end]) if b"upgrade" in opening.named else data[:end]
+            self._open_page(head + b"\r\n\r\n", data[end + _HEAD_END :])
 
     def _go_on(self, rest: bytes) -> None:
         """Take what came with a proxied request's head."""
@@ -362,16 +364,16 @@ class Front(asyncio.Protocol):
 
     # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _open_page(self, data: bytes, head_end: int) -> None:
+    def _open_page(self, head: bytes, rest: bytes) -> None:
         if self._page is None:
             self._page = self._new_page()
             self._page.front = self
             self._page.connection_made(self._transport)
             self._state.connections.discard(self._page)  # uvicorn shall see one connection, this one
         self._page_active = True
-        self._page.data_received(data[:head_end])
-        if len(data) > head_end:
-            self.data_received(data[head_end:])
+        self._page.data_received(head)
+        if rest:
+            self.data_received(rest)
 
     def _feed_page(self, data: bytes) -> None:
         """Give uvicorn this request's bytes, framing and all, and not one of the next."""
