@@ -126,7 +126,7 @@ def without_nominated(lines: list[bytes], options: frozenset[bytes]) -> list[byt
 
 
 def without_upgrade(head: bytes) -> bytes:
-    """A page's head without the upgrade it offers: uvicorn's parser takes the body of such a request for another protocol."""
+    """A page's head without the upgrade it offers: uvicorn's parser would take its body for another protocol."""
     return b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"upgrade:"))
 
 
