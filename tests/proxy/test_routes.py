@@ -381,8 +381,8 @@ def test_an_upgrade_to_http_2_is_passed_over(metrion: Metrion, fake: FakeProvide
     for seen in fake.named(mark):
         assert seen.body == CHAT_BODY
         assert (seen.get("upgrade"), seen.get("http2-settings"), seen.get("connection")) == (None, None, None)
-    page = exchange(metrion.port, "POST", "/healthz", upgrade, b"a body")
-    assert page.status == 405
+    for _ in range(20):  # body and head in one piece or two
+        assert exchange(metrion.port, "POST", "/healthz", upgrade, b"a body").status == 405
 
 
 def test_pages_and_calls_take_turns_on_one_connection(metrion: Metrion, fake: FakeProvider, mark: str) -> None:
