@@ -76,7 +76,12 @@ HTTP_CLIENTS = {
 DIALS = {"create_connection", "open_connection", "sock_connect"}
 # Who may open a connection: the proxy to providers; the demo's traffic to Metrion itself; `doctor`, which only tries;
 # and the currency rates' daily fetch from the central bank.
-DIALLERS = {"metrion/proxy/upstream.py", "metrion/sandbox/traffic.py", "metrion/commands/doctor.py", "metrion/rates/refresh.py"}
+DIALLERS = {
+    "metrion/proxy/upstream.py",
+    "metrion/sandbox/traffic.py",
+    "metrion/commands/doctor.py",
+    "metrion/rates/refresh.py",
+}
 # Who may import by name at run time, so that commands start fast: a command when it is called, Alembic when the
 # database is out of date, recovery when there is a journal.
 LAZY = {"metrion/__main__.py", "metrion/storage/database.py", "metrion/datadir.py"}

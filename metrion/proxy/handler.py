@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from time import perf_counter
+
 from metrion.call import Call, Outcome
 from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame

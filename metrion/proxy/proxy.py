@@ -96,9 +96,10 @@ class Proxy:
         self._draining.add(exchange)
 
     def _sweep(self) -> None:
-        """End what has been silent for too long: one timer for all, since one per call costs more than the call's
-        parsing.
-        """
+        """End what was silent for too long: one timer for all, since one per call costs more than the call's parsing."""
+        self._sweeper = self.loop.call_later(
+            self._sweep_seconds, self._sweep
+        )  # first: it goes on whatever happens here
         now = self.loop.time()
         for front in [one for one in self.fronts if one.deadline < now]:
             front.on_deadline()
@@ -109,7 +110,6 @@ class Proxy:
             origin.sweep()
         self.journal.probe()
         self.admits = self.ready and not self.stopping
-        self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep)
 
     @property
     def open_exchanges(self) -> int:
