@@ -96,7 +96,7 @@ class Proxy:
         self._draining.add(exchange)
 
     def _sweep(self) -> None:
-        """End what was silent for too long: one timer for all, since one per call costs more than the call's parsing."""
+        """End what was silent for too long: one timer for all, since one a call costs more than parsing the call."""
         self._sweeper = self.loop.call_later(
             self._sweep_seconds, self._sweep
         )  # first: it goes on whatever happens here
@@ -110,10 +110,6 @@ class Proxy:
             origin.sweep()
         self.journal.probe()
         self.admits = self.ready and not self.stopping
-
-    @property
-    def open_exchanges(self) -> int:
-        return sum(one.exchange is not None for one in self.fronts) + len(self._draining)
 
     def cut_all(self) -> None:
         """End every open call, recorded as interrupted; close every connection."""
