@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
 
-    signups: Literal["open", "invite", "closed"] = "open"
+    signups: Literal["auto", "open", "invite", "closed"] = "auto"  # auto: open on loopback, else by invitation
     default_plan: Literal["free", "pro"] = "pro"  # free is for where Stripe is configured
     smtp_url: Secret = Secret(b"")  # smtp:// or smtps://, with user and password
     mail_from: Annotated[str, msgspec.Meta(max_length=320)] = ""
@@ -101,6 +101,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The same, None where there is none; a file that the operator named must be there."""
         return self.prices_path if self.prices_file or self.prices_path.exists() else None
 
+    @property
+    def signup_policy(self) -> Literal["open", "invite", "closed"]:
+        """Who may sign up: anybody where only this machine can reach the pages, else who is invited."""
+        if self.signups != "auto":
+            return self.signups
+        local = is_loopback(self.host) and is_loopback(urlsplit(self.public_url).hostname or self.host)
+        return "open" if local else "invite"
+
     def upstream(self, provider: str) -> str:
         """The operator's origin for `provider`, or "" for the provider's own."""
         origin: str = getattr(self, f"upstream_{provider}")
@@ -108,6 +116,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TYPES: dict[str, Any] = get_type_hints(Settings, include_extras=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def load_settings(**overrides: Any) -> Settings:

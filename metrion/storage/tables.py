@@ -27,13 +27,85 @@ def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
     return Column(name, Text, primary_key=key, nullable=null, server_default=None if key or null else "")
 
 
-accounts = _table(
+def _numbered() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+accounts = Table(  # AUTOINCREMENT: the number of a deleted account is never given to another
     "accounts",
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    metadata,
+    _numbered(),
     Column("email", Text, nullable=False, unique=True),  # lower case
     _text("plan"),  # "free" or "pro"
     _int("created_ms"),
     _int("disabled_ms", null=True),
+    _text("name"),
+    _text("password", null=True),  # argon2id; null: no log-in by password
+    _int("confirmed_ms", null=True),  # when the address was shown to be its owner's
+    _int("operator"),  # 1: may see the operator's pages
+    Column("currency", Text, nullable=False, server_default="USD"),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    _int("used_ms", null=True),  # its last call
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+sessions = _table(
+    "sessions",
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the cookie
+    _int("account_id", default=None),
+    _int("created_ms"),
+    _int("seen_ms"),
+    _text("agent"),  # as the browser names itself
+    _text("address"),
+    Index("ix_sessions_account_id", "account_id"),
+)
+
+codes = _table(  # six digits, mailed; an account has one at a time for each purpose
+    "codes",
+    _int("account_id", key=True),
+    _text("purpose", key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # for `metrion account code`
+    _text("subject"),  # what it confirms, where that is more than the purpose: the new address
+    _int("created_ms"),
+    _int("expires_ms"),
+    _int("tries"),
+)
+
+links = _table(  # one-use addresses: to sign in, to claim the operator's place, to accept an invitation
+    "links",
+    Column("digest", LargeBinary, primary_key=True),
+    _text("purpose"),
+    _int("account_id", null=True),
+    _text("email"),  # of an invitation
+    _int("created_ms"),
+    _int("expires_ms"),
+    _int("used_ms", null=True),
+    Index("ix_links_account_id", "account_id"),
+)
+
+outbox = Table(  # mail on its way; a row goes when the mail server has taken it
+    "outbox",
+    metadata,
+    _numbered(),
+    _int("account_id"),  # 0: nobody's
+    Column("sealed", LargeBinary, nullable=False),  # addressee, subject and text: they hold codes and links
+    _int("created_ms"),
+    _int("next_ms"),  # not before
+    _int("tries"),
+    _text("problem"),
+    Index("ix_outbox_next_ms", "next_ms"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+deletions = _table(  # accounts that are gone or going; the digest stays so that no replay brings one back
+    "deletions",
+    Column("digest", LargeBinary, primary_key=True),  # HMAC of the account's number
+    _int("account_id", null=True),  # until all of it is deleted
+    _int("requested_ms"),
+    _int("finished_ms", null=True),
 )
 
 tokens = _table(  # Metrion keys: an HMAC to find them by, ciphertext to show them again
@@ -52,6 +124,7 @@ provider_keys = _table(
     Column("sealed", LargeBinary, nullable=False),
     _text("tail"),  # the last four characters, to tell keys apart
     _int("created_ms"),
+    _int("used_ms", null=True),
 )
 
 master_keys = _table(  # never the key itself: its id, and a value it sealed, to know it again at start
@@ -100,7 +173,7 @@ calls = _table(
 
 repricing_runs = _table(  # one for each `metrion reprice` that changed something
     "repricing_runs",
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _numbered(),
     _int("started_ms"),
     _text("reason"),
 )
