@@ -79,6 +79,14 @@ def test_a_token_is_found_by_plain_hmac_sha256_under_a_derived_key(vault: Vault)
         assert vault.token_digest(token) == hmac.new(key, token, hashlib.sha256).digest()
 
 
+def test_a_digest_is_bound_to_its_purpose_and_the_master_key(vault: Vault) -> None:
+    key = HKDF(SHA256(), 32, salt=None, info=b"metrion/digest").derive(MASTER)
+    assert vault.digest("code", b"1") == hmac.new(key, b"code\x001", hashlib.sha256).digest()
+    others = {vault.digest("csrf", b"1"), vault.digest("code", b"2"), Vault(Secret(bytes(32))).digest("code", b"1")}
+    assert vault.digest("code", b"1") not in others
+    assert len(others) == 3
+
+
 def test_the_vault_shows_no_key(vault: Vault) -> None:
     assert HEX not in repr(vault)
     assert not hasattr(vault, "__dict__")
