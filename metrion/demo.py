@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from metrion.accounts.operations import TOKEN_PURPOSE, create_account, set_provider_key
+from metrion.accounts.operations import create_account, set_provider_key
+from metrion.accounts.tokens import reveal_token
 from metrion.accounts.vault import open_vault
 from metrion.app import serve
 from metrion.config import Settings
@@ -64,8 +65,7 @@ def _prepare_account(settings: Settings) -> str:
             if account is None:
                 token: str = create_account(connection, vault, {"email": EMAIL, "plan": "pro"})["token"]
             else:
-                sealed = stored.list_tokens(connection, account.id)[0].sealed
-                token = vault.open(account.id, TOKEN_PURPOSE, sealed).reveal().decode()
+                token = reveal_token(connection, vault, account.id).reveal().decode()
             for provider in PROVIDERS:
                 key = {"email": EMAIL, "provider": provider, "key": f"sandbox-key-of-{provider}"}
                 set_provider_key(connection, vault, key)

@@ -1,6 +1,7 @@
 """The errors that end a command or a start. Each message is one line that says what is wrong and what to do about it.
 
 MetrionError
+├── BusyError         too much of this is under way; the same works in a moment
 ├── ConfigError       a setting is unknown or malformed (exit code 2)
 ├── InputError        what was asked for cannot be done: unknown account, malformed e-mail address, …
 ├── LockedError       another process works on the data directory
@@ -15,6 +16,10 @@ class MetrionError(Exception):
     exit_code = 1
 
 
+class BusyError(MetrionError):
+    """Too much of this is under way; the same works in a moment."""
+
+
 class ConfigError(MetrionError):
     """A setting is unknown or malformed."""
 
@@ -22,7 +27,11 @@ class ConfigError(MetrionError):
 
 
 class InputError(MetrionError):
-    """What was asked for cannot be done."""
+    """What was asked for cannot be done. `field`: the form's field whose content is at fault, "" where none is."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class LockedError(MetrionError):

@@ -112,7 +112,7 @@ def test_a_provider_key_is_set_listed_and_deleted_and_never_printed(
     assert "abcdefgh" not in said.out + said.err + listed.out
     assert metrion("key", "delete", "openai", "--account", EMAIL).code == 0
     assert metrion("key", "delete", "openai", "--account", EMAIL) == Done(
-        1, "", f"metrion: {EMAIL} has no key for openai\n"
+        1, "", "metrion: There is no OpenAI key to delete.\n"
     )
     for path in (tmp_path / "data").iterdir():
         assert key.encode() not in path.read_bytes()
@@ -122,8 +122,8 @@ def test_a_provider_key_is_set_listed_and_deleted_and_never_printed(
 @pytest.mark.parametrize(
     ("arguments", "given", "said"),
     [
-        (("key", "set", "openai"), "sk-ant-abcdefgh12345678", "looks like a key of anthropic"),
-        (("key", "set", "openai"), "", "no key was given"),
+        (("key", "set", "openai"), "sk-ant-abcdefgh12345678", "This looks like an Anthropic key. You chose OpenAI."),
+        (("key", "set", "openai"), "", "No key was given"),
         (("key", "set", "opnai"), "sk-abcdefgh12345678", "unknown provider 'opnai'; use one of anthropic, openai"),
         (("logs", "--since", "soon"), "", "--since: 'soon' is no time"),
         (("usage", "--to", "2026-13-01"), "", "--to: '2026-13-01' is no time"),

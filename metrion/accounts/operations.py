@@ -1,7 +1,7 @@
-"""What changes an account: plain functions that run inside one write transaction, in the server or in a command.
+"""What commands do with accounts: plain functions that run inside one write transaction, here or in the server.
 
-Each takes its arguments by name as they came over the control socket, answers with a dict that holds `account_id`, and
-raises InputError for what cannot be done. After it, the server calls `Registry.reload_account` with that id.
+Each takes its arguments by name as they came over the control socket, answers with a dict, and raises InputError for
+what cannot be done. Where the dict holds `account_id`, the server then calls `Registry.reload_account` with it.
 """
 
 from __future__ import annotations
@@ -9,57 +9,104 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from metrion.accounts import people
+from metrion.accounts import provider_keys as keys
+from metrion.accounts.codes import pending_codes
 from metrion.accounts.emails import check_email, find_account
-from metrion.accounts.provider_keys import check_provider, check_provider_key
-from metrion.accounts.tokens import new_token
+from metrion.accounts.links import issue_link
+from metrion.accounts.tokens import replace_token
 from metrion.accounts.vault import Vault
 from metrion.errors import InputError
-from metrion.kit.clock import now_ms
 from metrion.storage import accounts as stored
 from metrion.storage.database import Connection
 
 Operation = Callable[[Connection, Vault, dict[str, Any]], dict[str, Any]]
 
-PLANS = ("free", "pro")
-TOKEN_PURPOSE = "token"  # noqa: S105  # what a sealed Metrion key is bound to, not a secret
-
 
 def create_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
-    """{email, plan} → {account_id, email, token}."""
-    email, plan = check_email(_text(args, "email")), _text(args, "plan")
-    if plan not in PLANS:
-        raise InputError(f"unknown plan {plan!r}; use one of {', '.join(PLANS)}")
+    """{email, plan, operator?} → {account_id, email, token}; without a password, and confirmed by who makes it."""
+    email, plan = check_email(_text(args, "email")), people.check_plan(_text(args, "plan"))
     if stored.find_account(connection, email):
         raise InputError(f"there is an account {email} already")
-    account_id = stored.add_account(connection, email, plan, now_ms())
-    return {"account_id": account_id, "email": email, "token": _give_token(connection, vault, account_id)}
+    operator = args.get("operator") is True
+    made = people.sign_up(connection, vault, email, None, plan=plan, confirmed=True, operator=operator)
+    return {"account_id": made.account_id, "email": email, "token": made.token.reveal().decode()}
 
 
 def regenerate_token(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
     """{email} → {account_id, email, token}; the Metrion key before it is refused from now on."""
     account_id, email = find_account(connection, _text(args, "email"))
-    return {"account_id": account_id, "email": email, "token": _give_token(connection, vault, account_id)}
+    token = replace_token(connection, vault, account_id)
+    return {"account_id": account_id, "email": email, "token": token.reveal().decode()}
 
 
 def set_provider_key(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
     """{email, provider, key} → {account_id, provider, tail}."""
     account_id, _ = find_account(connection, _text(args, "email"))
-    provider = check_provider(_text(args, "provider"))
-    key = check_provider_key(provider, _text(args, "key"))
-    tail = key[-4:] if len(key) >= 16 else ""  # of a short key, four characters would be too much
-    stored.set_provider_key(
-        connection, account_id, provider, vault.seal(account_id, provider, key.encode()), tail, now_ms()
-    )
+    provider = keys.check_provider(_text(args, "provider"))
+    tail = keys.set_provider_key(connection, vault, account_id, provider, _text(args, "key"))
     return {"account_id": account_id, "provider": provider, "tail": tail}
 
 
 def delete_provider_key(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
     """{email, provider} → {account_id, provider}."""
-    account_id, email = find_account(connection, _text(args, "email"))
-    provider = check_provider(_text(args, "provider"))
-    if not stored.delete_provider_key(connection, account_id, provider):
-        raise InputError(f"{email} has no key for {provider}")
+    account_id, _ = find_account(connection, _text(args, "email"))
+    provider = keys.check_provider(_text(args, "provider"))
+    keys.delete_provider_key(connection, account_id, provider)
     return {"account_id": account_id, "provider": provider}
+
+
+def set_plan(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email, plan} → {account_id, email, plan}."""
+    account_id, email = find_account(connection, _text(args, "email"))
+    plan = _text(args, "plan")
+    people.set_plan(connection, account_id, plan)
+    return {"account_id": account_id, "email": email, "plan": plan}
+
+
+def disable_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email} → {account_id, email}; its sessions end, and its calls are refused from now on."""
+    return _set_disabled(connection, args, disabled=True)
+
+
+def enable_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email} → {account_id, email}."""
+    return _set_disabled(connection, args, disabled=False)
+
+
+def invite(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email: or ""} → {email, token}: of a link to sign up by, for that address alone if there is one."""
+    email = _text(args, "email")
+    if email:
+        email = check_email(email)
+        if stored.find_account(connection, email):
+            raise InputError(f"there is an account {email} already")
+    return {"email": email, "token": issue_link(connection, "invite", email=email)}
+
+
+def sign_in_link(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email} → {account_id, email, token}: of a link that signs in once."""
+    account_id, email = find_account(connection, _text(args, "email"))
+    person = people.get_person(connection, account_id)
+    if person is not None and person.disabled:
+        raise InputError(f"{email} is disabled; enable it first with: metrion account enable {email}")
+    token = issue_link(connection, "sign_in", account_id=account_id)
+    return {"account_id": account_id, "email": email, "token": token}
+
+
+def show_codes(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email} → {account_id, email, codes: [{purpose, subject, code, expires_ms}]}."""
+    account_id, email = find_account(connection, _text(args, "email"))
+    codes = [
+        {
+            "purpose": one.purpose,
+            "subject": one.subject,
+            "code": one.code.reveal().decode(),
+            "expires_ms": one.expires_ms,
+        }
+        for one in pending_codes(connection, vault, account_id)
+    ]
+    return {"account_id": account_id, "email": email, "codes": codes}
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -67,14 +114,19 @@ OPERATIONS: dict[str, Operation] = {
     "regenerate_token": regenerate_token,
     "set_provider_key": set_provider_key,
     "delete_provider_key": delete_provider_key,
+    "set_plan": set_plan,
+    "disable_account": disable_account,
+    "enable_account": enable_account,
+    "invite": invite,
+    "sign_in_link": sign_in_link,
+    "show_codes": show_codes,
 }
 
 
-def _give_token(connection: Connection, vault: Vault, account_id: int) -> str:
-    token = new_token()
-    sealed = vault.seal(account_id, TOKEN_PURPOSE, token)
-    stored.replace_token(connection, account_id, vault.token_digest(token), sealed, now_ms())
-    return token.decode()
+def _set_disabled(connection: Connection, args: dict[str, Any], *, disabled: bool) -> dict[str, Any]:
+    account_id, email = find_account(connection, _text(args, "email"))
+    people.set_disabled(connection, account_id, disabled=disabled)
+    return {"account_id": account_id, "email": email}
 
 
 def _text(args: dict[str, Any], name: str) -> str:

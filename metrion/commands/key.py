@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from metrion.accounts.emails import find_account
-from metrion.accounts.provider_keys import PROVIDERS, check_provider
+from metrion.accounts.provider_keys import check_provider
 from metrion.commands.common import AccountEmail, DataDir, new_app, print_table
 from metrion.config import load_settings
 from metrion.control import perform
 from metrion.datadir import open_for_reading
 from metrion.kit.clock import iso
+from metrion.providers import PROVIDERS
 from metrion.storage.accounts import list_provider_keys
 
 app = new_app()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
-from metrion.storage.tables import accounts, master_keys, provider_keys, tokens
+from metrion.storage.tables import accounts, master_keys, model_days, provider_keys, tokens
 
 
 def add_account(connection: Connection, email: str, plan: str, now_ms: int) -> int:
@@ -27,6 +27,22 @@ def list_accounts(connection: Connection, account_id: int | None = None) -> Sequ
     """Every account, or the one."""
     query = select(accounts)
     return connection.execute(query if account_id is None else query.where(accounts.c.id == account_id)).all()
+
+
+def update_account(connection: Connection, account_id: int, **columns: Any) -> None:
+    """Set columns of an account."""
+    connection.execute(update(accounts).where(accounts.c.id == account_id).values(columns))
+
+
+def has_operator(connection: Connection) -> bool:
+    """Whether any account may see the operator's pages."""
+    return bool(connection.execute(select(exists().where(accounts.c.operator == 1))).scalar())
+
+
+def count_requests(connection: Connection) -> dict[int, int]:
+    """Requests ever, refused ones left out, of each account that made one."""
+    sums = select(model_days.c.account_id, func.sum(model_days.c.requests)).where(model_days.c.outcome != "rejected")
+    return {row[0]: row[1] for row in connection.execute(sums.group_by(model_days.c.account_id))}
 
 
 def list_tokens(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from metrion.accounts.operations import OPERATIONS, TOKEN_PURPOSE
+from metrion.accounts.operations import OPERATIONS
+from metrion.accounts.tokens import reveal_token
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
 from metrion.errors import InputError
@@ -39,8 +40,9 @@ def test_an_account_has_one_key_that_can_be_shown_again(database: Database, vaul
     assert made["email"] == "ada@example.com"
     with database.begin() as connection:
         (row,) = stored.list_tokens(connection, made["account_id"])
+        revealed = reveal_token(connection, vault, made["account_id"])
     token = made["token"].encode()
-    assert vault.open(made["account_id"], TOKEN_PURPOSE, row.sealed).reveal() == token
+    assert revealed.reveal() == token
     assert row.digest == vault.token_digest(token)
     database.checkpoint()
     assert token not in (tmp_path / "metrion.db").read_bytes()
@@ -115,12 +117,12 @@ def test_a_provider_key_is_sealed(database: Database, vault: Vault, tmp_path: Pa
 @pytest.mark.parametrize(
     ("provider", "key", "said"),
     [
-        ("openai", "sk-ant-abcdefgh12345678", "looks like a key of anthropic"),
-        ("anthropic", "sk-proj-abcdefgh12345678", "looks like a key of openai"),
-        ("mistral", "AIzaSyAbcdefgh12345678", "looks like a key of gemini"),
-        ("gemini", "xai-abcdefgh12345678", "looks like a key of grok"),
-        ("openai", "sk-metrion-0123456789abcdef0123456789abcdef", "this is a Metrion key"),
-        ("openai", " \n", "no key was given"),
+        ("openai", "sk-ant-abcdefgh12345678", "This looks like an Anthropic key. You chose OpenAI."),
+        ("anthropic", "sk-proj-abcdefgh12345678", "This looks like an OpenAI key. You chose Anthropic."),
+        ("mistral", "AIzaSyAbcdefgh12345678", "This looks like a Gemini key. You chose Mistral."),
+        ("gemini", "xai-abcdefgh12345678", "This looks like a Grok key. You chose Gemini."),
+        ("openai", "sk-metrion-0123456789abcdef0123456789abcdef", "This is a Metrion key"),
+        ("openai", " \n", "No key was given"),
         ("openai", "x" * 513, "not an API key"),
         ("openai", "two words-abcdefgh12345678", "not an API key"),
         ("openai", "clé-abcdefgh12345678", "not an API key"),
@@ -141,7 +143,7 @@ def test_what_is_not_there_cannot_be_changed(database: Database, vault: Vault) -
     with pytest.raises(InputError, match=r"there is no account 'x@y\.z'"):
         perform(database, vault, "set_provider_key", email="x@y.z", provider="openai", key="k")
     perform(database, vault, "create_account", email="a@b.c", plan="pro")
-    with pytest.raises(InputError, match="has no key for openai"):
+    with pytest.raises(InputError, match="no OpenAI key"):
         perform(database, vault, "delete_provider_key", email="a@b.c", provider="openai")
 
 
