@@ -92,6 +92,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url else self.data_dir / "metrion.db"
 
     @property
+    def address(self) -> str:
+        """The origin to reach it by from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 (compared, not bound)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """The origin that people reach its pages by."""
+        return self.public_url or self.address
+
+    @property
     def prices_path(self) -> Path:
         """The file of the operator's own prices, which may not be there."""
         return self.prices_file or self.data_dir / "prices.toml"

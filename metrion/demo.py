@@ -52,7 +52,7 @@ async def _run(settings: Settings, token: str) -> None:
 async def _use(settings: Settings, token: str, started: asyncio.Event) -> None:
     await started.wait()
     print(welcome(settings, token), flush=True)
-    await send_traffic(_address(settings), token, seconds=TRAFFIC_SECONDS, rate=TRAFFIC_RATE, seed=SEED)
+    await send_traffic(settings.address, token, seconds=TRAFFIC_SECONDS, rate=TRAFFIC_RATE, seed=SEED)
     print("The sample traffic is over; Metrion keeps running. Ctrl-C stops it.", flush=True)
 
 
@@ -72,14 +72,9 @@ def _prepare_account(settings: Settings) -> str:
             return token
 
 
-def _address(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (compared, not bound)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
 def welcome(settings: Settings, token: str) -> str:
     """What the demo prints once it runs."""
-    address = _address(settings)
+    address = settings.address
     program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "metrion" else "metrion"
     return f"""\
 

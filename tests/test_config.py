@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrion.config import TYPES, load_settings
+from metrion.config import TYPES, Settings, load_settings
 from metrion.errors import ConfigError
 from metrion.kit.secrets import Secret
 
@@ -179,3 +179,19 @@ def test_settings_are_frozen() -> None:
 
 def test_paths_may_come_as_paths(tmp_path: Path) -> None:
     assert load_settings(data_dir=tmp_path / "x").database_path == tmp_path / "x" / "metrion.db"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 (not bound)
+        ("::", "http://[::1]:80"),
+        ("metrion.lan", "http://metrion.lan:80"),
+    ],
+)
+def test_people_reach_it_where_it_listens_or_by_its_public_url(host: str, address: str) -> None:
+    own = Settings(host=host, port=80)
+    assert (own.address, own.origin) == (address, address)
+    public = Settings(host=host, port=80, public_url="https://metrion.example.com")
+    assert (public.address, public.origin) == (address, "https://metrion.example.com")

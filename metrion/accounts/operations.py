@@ -1,7 +1,8 @@
 """What commands do with accounts: plain functions that run inside one write transaction, here or in the server.
 
-Each takes its arguments by name as they came over the control socket, answers with a dict, and raises InputError for
-what cannot be done. Where the dict holds `account_id`, the server then calls `Registry.reload_account` with it.
+Each takes its arguments by name as they came over the control socket, answers with a dict that holds `account_id` (0:
+nobody's), and raises InputError for what cannot be done. After it, the server calls `Registry.reload_account` with that
+id.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ def enable_account(connection: Connection, vault: Vault, args: dict[str, Any]) -
 
 
 def invite(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
-    """{email: or ""} → {email, token}: of a link to sign up by, for that address alone if there is one."""
+    """{email} → {account_id: 0, email, token}: of a link to sign up by, for that address alone unless it is ""."""
     email = _text(args, "email")
     if email:
         email = check_email(email)
         if stored.find_account(connection, email):
             raise InputError(f"there is an account {email} already")
-    return {"email": email, "token": issue_link(connection, "invite", email=email)}
+    return {"account_id": 0, "email": email, "token": issue_link(connection, "invite", email=email)}
 
 
 def sign_in_link(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:

@@ -7,30 +7,139 @@ from typing import Annotated, Literal
 import orjson
 import typer
 
-from metrion.commands.common import DataDir, new_app
+from metrion.accounts.links import Purpose, link_url
+from metrion.accounts.operators import Listed, list_accounts
+from metrion.commands.common import DataDir, count, new_app, print_table
 from metrion.config import load_settings
 from metrion.control import perform
+from metrion.datadir import open_for_reading
+from metrion.kit.clock import iso
 
 app = new_app()
+
+Plan = Literal["free", "pro"]
+Email = Annotated[str, typer.Argument(help="The account's e-mail address.", show_default=False)]
 
 
 @app.callback()
 def account() -> None:
-    """Accounts and their Metrion keys."""
+    """Accounts: make them, see who is there, let people in."""
 
 
 @app.command()
 def create(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.", show_default=False)],
-    plan: Annotated[Literal["free", "pro"] | None, typer.Option(help="Its plan.", show_default=False)] = None,
+    email: Email,
+    plan: Annotated[Plan | None, typer.Option(help="Its plan.", show_default=False)] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="It may see the operator's pages.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print account_id, email and token as JSON.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Create an account and print its Metrion key."""
+    """Create an account and print its Metrion key. It has no password yet: `metrion account link` signs it in."""
     settings = load_settings(data_dir=data_dir)
-    made = perform(settings, "create_account", {"email": email, "plan": plan or settings.default_plan})
+    asked = {"email": email, "plan": plan or settings.default_plan, "operator": operator}
+    made = perform(settings, "create_account", asked)
     if as_json:
         print(orjson.dumps({name: made[name] for name in ("account_id", "email", "token")}).decode())
         return
     print(f"Account {made['email']} is ready. Its Metrion key:\n\n    {made['token']}\n")
     print(f"Store a provider's key next: metrion key set openai --account {made['email']}")
+    print(f"Sign in to its pages:        metrion account link {made['email']}")
+
+
+@app.command("list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="Print an array of objects.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List accounts: address, plan, state, when made, last call, requests."""
+    with open_for_reading(load_settings(data_dir=data_dir)) as engine, engine.connect() as connection:
+        accounts = list_accounts(connection)
+    if as_json:
+        print(orjson.dumps([_document(one) for one in accounts]).decode())
+        return
+    head = ("EMAIL", "PLAN", "STATE", "OPERATOR", "CREATED", "LAST USED", "REQUESTS")
+    print_table(head, [_line(one) for one in accounts], ("REQUESTS",))
+
+
+@app.command("set-plan")
+def set_plan(
+    email: Email, plan: Annotated[Plan, typer.Argument(help="Its new plan.")], data_dir: DataDir = None
+) -> None:
+    """Put an account on another plan."""
+    done = perform(load_settings(data_dir=data_dir), "set_plan", {"email": email, "plan": plan})
+    print(f"{done['email']} is on the {done['plan']} plan.")
+
+
+@app.command()
+def disable(email: Email, data_dir: DataDir = None) -> None:
+    """Disable an account: its sessions end and its calls are refused. Nothing is deleted."""
+    done = perform(load_settings(data_dir=data_dir), "disable_account", {"email": email})
+    print(f"{done['email']} is disabled: signed out everywhere, and its calls are refused.")
+
+
+@app.command()
+def enable(email: Email, data_dir: DataDir = None) -> None:
+    """Enable a disabled account."""
+    done = perform(load_settings(data_dir=data_dir), "enable_account", {"email": email})
+    print(f"{done['email']} is enabled.")
+
+
+@app.command()
+def invite(
+    email: Annotated[str, typer.Argument(help="For this address alone.", show_default=False)] = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Print a link to sign up by, valid for 14 days and used once."""
+    print(_link("invite", "invite", email, data_dir))
+
+
+@app.command()
+def link(email: Email, data_dir: DataDir = None) -> None:
+    """Print a link that signs the account in, valid for 10 minutes and used once."""
+    print(_link("sign_in", "sign_in_link", email, data_dir))
+
+
+@app.command()
+def code(email: Email, data_dir: DataDir = None) -> None:
+    """Show the six-digit codes an account waits for, where its mail does not arrive."""
+    done = perform(load_settings(data_dir=data_dir), "show_codes", {"email": email})
+    if not done["codes"]:
+        print(f"{done['email']} has no code pending.")
+        return
+    lines = [(one["code"], one["purpose"], one["subject"], iso(one["expires_ms"])[:19]) for one in done["codes"]]
+    print_table(("CODE", "FOR", "NEW ADDRESS", "EXPIRES (UTC)"), lines)
+
+
+def _link(purpose: Purpose, operation: str, email: str, data_dir: DataDir) -> str:
+    settings = load_settings(data_dir=data_dir)
+    return link_url(settings.origin, purpose, perform(settings, operation, {"email": email})["token"])
+
+
+def _document(one: Listed) -> dict[str, object]:
+    return {
+        "account_id": one.account_id,
+        "email": one.email,
+        "plan": one.plan,
+        "state": one.state,
+        "operator": one.operator,
+        "created_at": iso(one.created_ms),
+        "last_used_at": None if one.used_ms is None else iso(one.used_ms),
+        "requests": one.requests,
+    }
+
+
+def _line(one: Listed) -> list[str]:
+    used = "–" if one.used_ms is None else _minute(one.used_ms)
+    return [
+        one.email,
+        one.plan,
+        one.state,
+        "yes" if one.operator else "",
+        _minute(one.created_ms),
+        used,
+        count(one.requests),
+    ]
+
+
+def _minute(ms: int) -> str:
+    return iso(ms)[:16].replace("T", " ")

@@ -24,8 +24,8 @@ def find_account(connection: Connection, email: str) -> Row[Any] | None:
 
 
 def list_accounts(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:
-    """Every account, or the one."""
-    query = select(accounts)
+    """Every account in the order they were made, or the one."""
+    query = select(accounts).order_by(accounts.c.id)
     return connection.execute(query if account_id is None else query.where(accounts.c.id == account_id)).all()
 
 
