@@ -13,6 +13,7 @@ import msgspec
 
 from metrion.accounts import links, sessions
 from metrion.accounts.emails import check_email
+from metrion.accounts.plans import PLANS
 from metrion.accounts.tokens import replace_token
 from metrion.accounts.vault import Vault
 from metrion.errors import InputError
@@ -23,7 +24,6 @@ from metrion.storage import people as stored_people
 from metrion.storage.database import Connection
 
 Currency = Literal["USD", "EUR", "CHF"]
-PLANS = ("free", "pro")
 CURRENCIES: tuple[Currency, ...] = get_args(Currency)
 LONGEST_NAME = 80  # characters
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, ExceptionContext, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, QueuePool, StaticPool, create_engine, event
 
 from metrion.config import Settings
 from metrion.errors import StorageError
@@ -83,7 +83,10 @@ def open_reader(settings: Settings) -> Engine:
     path = settings.database_path
     if not path.exists():
         raise StorageError(f"there is no database {path}; run `metrion migrate`")
-    engine = create_engine("sqlite://", creator=lambda: _connect_reader(path), hide_parameters=True)
+    # Not the pool that "sqlite://" means: with more than five threads, it closes connections that others use.
+    engine = create_engine(
+        "sqlite://", creator=lambda: _connect_reader(path), poolclass=QueuePool, hide_parameters=True
+    )
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", lambda context: _raise(path, context))
     return engine

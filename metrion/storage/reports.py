@@ -56,6 +56,7 @@ CALL_FIELDS = (  # spec §3, in its order
 DIMENSIONS = ("day", "model", "provider", "requester")
 
 _STEP = 500  # rows held in memory while an account's calls stream by
+_FETCHED = 16  # of rows that are read one by one: a batch's results are one, and may be tens of megabytes
 _EVER = 2**47  # milliseconds; beyond any id
 _NOT_ERRORS = [Outcome.OK.value, Outcome.CACHED.value, Outcome.CLIENT_GONE.value, Outcome.REJECTED.value]
 
@@ -95,6 +96,14 @@ def stream_calls(
         connection.rollback()
         yield from rows
         rows = connection.execute(query.where(calls.c.request_id > rows[-1].request_id)).all()
+
+
+def calls_from(connection: Connection, account_id: int, first: bytes, end: bytes, limit: int) -> Iterator[Row[Any]]:
+    """The first `limit` calls with ids from `first` to below `end`, oldest first; in memory only as they are taken."""
+    ids = calls.c.request_id
+    query = _calls().where(calls.c.account_id == account_id, ids >= first, ids < end).order_by(ids).limit(limit)
+    with connection.execute(query, execution_options={"yield_per": _FETCHED}) as found:
+        yield from found
 
 
 def call_fields(row: Row[Any]) -> dict[str, Any]:
