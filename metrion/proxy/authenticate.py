@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote_to_bytes
 
 from metrion.accounts.registry import Account
 from metrion.kit.secrets import Secret
@@ -91,7 +92,8 @@ def _credentials(target: Target, named: Named, query: bytes) -> list[tuple[str, 
     for form, name in ((Credential.X_API_KEY, b"x-api-key"), (Credential.X_GOOG_API_KEY, b"x-goog-api-key")):
         sent += [(form, value) for value in named.get(name, ()) if value]
     if query and target.api is target.provider.native and (key := query_key(query)):
-        sent.append((Credential.X_GOOG_API_KEY, key))
+        # A Metrion key goes no further, and its label may be escaped. Another's is passed on as it stands.
+        sent.append((Credential.X_GOOG_API_KEY, unquote_to_bytes(key) if key.startswith(_METRION) else key))
     if len(sent) > 1:
         sent.sort(key=lambda one: one[0] != target.api.credential)
     return sent
