@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 import uvicorn
@@ -27,19 +27,24 @@ from metrion.ledger.journal import Journal
 from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
 from metrion.ledger.writer import Writer
+from metrion.mail.sender import Sender
 from metrion.prices.catalog import PriceBook
 from metrion.proxy.admit import WINDOW, Admission, month_of, month_start_ms
 from metrion.proxy.front import Front, PageProtocol
 from metrion.proxy.proxy import Proxy
 from metrion.rates.refresh import Refresher
 from metrion.storage import accounts as stored
-from metrion.storage.database import Connection, Database, migrate, open_writer
+from metrion.storage.database import Connection, Database, migrate, open_reader, open_writer
 from metrion.storage.rows import admitted_since, month_used
+from metrion.web.assets import Assets
+from metrion.web.render import STATIC, make_templates
 from metrion.web.routes import create_app
-from metrion.web.status import STYLE_HASH, status_page
+from metrion.web.security import App
+from metrion.web.site import Site
 
 _BACKLOG = 4096
 _GC_THRESHOLDS = (50_000, 50, 100)
+T = TypeVar("T")
 log = structlog.get_logger("metrion")
 
 
@@ -72,7 +77,9 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         _restore(admission, connection, settings, loop.time())
     proxy = Proxy(settings, loop, registry, admission, journal, writer)
     listener = _bind(settings)
-    server = _Server(proxy, _config(settings, proxy, listener), started)
+    mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
+    site = _site(settings, vault, registry, writer, mail, listener)
+    server = _Server(proxy, _config(settings, create_app(site, lambda: proxy.ready), proxy), started)
     writer.start()
     _quiet_interpreter()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -80,12 +87,15 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     rates = Refresher(settings.data_dir, settings.rates_origin)
     if settings.rates_refresh == "on":
         rates.start()
+    mail.start()
     control = await listen(settings, _operations(settings, writer, book, registry, vault))
     try:
         await server.serve(sockets=[listener])
     finally:
         control.close()
         rates.stop()
+        await mail.stop()
+        site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
         proxy.close()
@@ -117,11 +127,36 @@ def _bind(settings: Settings) -> socket.socket:
         ) from None
 
 
-def _config(settings: Settings, proxy: Proxy, listener: socket.socket) -> uvicorn.Config:
-    host, port = listener.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    app = create_app(lambda: proxy.ready, status_page(settings.public_url or f"http://{name}:{port}"), STYLE_HASH)
+def _site(
+    settings: Settings, vault: Vault, registry: Registry, writer: Writer, mail: Sender, listener: socket.socket
+) -> Site:
+    async def change(act: Callable[[Connection], T], of: int) -> T:
+        def job(database: Database) -> T:
+            with database.begin() as connection:
+                result = act(connection)
+            if of:
+                with database.begin() as connection:
+                    registry.reload_account(connection, of)
+            return result
 
+        return await writer.run(job)
+
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    assets = Assets(STATIC)
+    return Site(
+        settings,
+        vault,
+        open_reader(settings),
+        change,
+        assets=assets,
+        templates=make_templates(assets),
+        address=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
+        wake_mail=mail.wake,
+    )
+
+
+def _config(settings: Settings, app: App, proxy: Proxy) -> uvicorn.Config:
     def connection(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop
     ) -> Front:

@@ -1,25 +1,54 @@
-"""Every URL that is not proxied."""
+"""Every URL that is not proxied, who may ask for it, and the function that answers. Nothing else adds one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import NamedTuple
 
+import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none';"
-    " base-uri 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+from metrion.accounts.sessions import find_session, touch_session
+from metrion.errors import BusyError
+from metrion.web.pages import errors, root
+from metrion.web.security import App, Guard
+from metrion.web.site import Site
+from metrion.web.visit import TooMany, Visit
+
+log = structlog.get_logger("metrion.web")
+
+Answer = Callable[[Visit], Awaitable[Response]]
 
 
-def create_app(ready: Callable[[], bool], status_page: bytes, style_hash: str) -> Starlette:
+class Access(Enum):
+    """Who may ask for a page."""
+
+    ANYBODY = "anybody"
+    SIGNED_IN = "signed in"
+    OPERATOR = "operator"
+
+
+class Page(NamedTuple):
+    """A URL and what answers GET and POST; None: that method is refused."""
+
+    path: str
+    access: Access
+    get: Answer | None = None
+    post: Answer | None = None
+
+
+PAGES = (Page("/", Access.ANYBODY, get=root.show),)
+
+
+def create_app(site: Site, ready: Callable[[], bool]) -> App:
     """The ASGI application. `ready`: whether calls can be recorded."""
-    headers = {name: value.format(style=style_hash) for name, value in _HEADERS.items()}
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -29,7 +58,89 @@ def create_app(ready: Callable[[], bool], status_page: bytes, style_hash: str) -
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready: calls cannot be recorded; see the server's log\n", 503)
 
-    async def status(request: Request) -> Response:
-        return HTMLResponse(status_page, headers=headers)
+    async def static(request: Request) -> Response:
+        found = site.assets.get(request.url.path, request.headers.get("accept-encoding", ""))
+        if found is None:
+            raise HTTPException(404)
+        body, headers = found
+        response = Response(body)
+        response.raw_headers = [*headers, (b"content-length", str(len(body)).encode())]
+        return response
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/", status)])
+    async def failed(request: Request, problem: Exception) -> Response:
+        assert isinstance(problem, HTTPException)
+        detail = problem.detail if problem.status_code in (403, 421) else ""
+        return await _answer(request, site, lambda visit: errors.show(visit, problem.status_code, detail))
+
+    def refuse(scope: Scope, status: int, why: str) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            visit = Visit(Request(scope, receive), site, None)
+            await (await errors.show(visit, status, why))(scope, receive, send)
+
+        return app
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/static/{name:path}", static),
+            *(_route(site, page) for page in PAGES),
+        ],
+        exception_handlers={HTTPException: failed},
+    )
+    return Guard(app, site.settings, site.public_url, refuse)
+
+
+def _route(site: Site, page: Page) -> Route:
+    answers = {"GET": page.get, "HEAD": page.get, "POST": page.post}
+
+    async def endpoint(request: Request) -> Response:
+        answer = answers[request.method]
+        assert answer is not None
+        return await _answer(request, site, answer, page.access)
+
+    return Route(page.path, endpoint, methods=[method for method, answer in answers.items() if answer])
+
+
+async def _answer(request: Request, site: Site, answer: Answer, access: Access = Access.ANYBODY) -> Response:
+    """Find out who asks, whether they may, and answer; whatever goes wrong is a page too."""
+    visit = Visit(request, site, None)
+    try:
+        await _recognize(visit)
+        if access is not Access.ANYBODY and visit.session is None:
+            return visit.log_in_first()
+        if access is Access.OPERATOR and not visit.account.operator:
+            return await errors.show(visit, 404)  # who may not see it need not know that it is there
+        return await answer(visit)
+    except HTTPException as problem:
+        return await errors.show(visit, problem.status_code, problem.detail if problem.status_code == 403 else "")
+    except TooMany as problem:
+        return await errors.show(visit, 429, str(problem), seconds=problem.seconds)
+    except BusyError:
+        return await errors.show(visit, 503, seconds=1)
+    except Exception as problem:
+        # The message may quote what somebody typed, or a key: only the kind and the place are logged.
+        error_id = secrets.token_hex(6)
+        place = _place(problem)
+        log.error("page_failed", id=error_id, path=request.url.path, why=type(problem).__name__, at=place)
+        return await errors.show(visit, 500, error_id=error_id)
+
+
+async def _recognize(visit: Visit) -> None:
+    """Give `visit` its session, where its cookie is one's."""
+    cookie = visit.cookie
+    if not cookie:
+        return
+    session = visit.session = await visit.site.read(lambda connection: find_session(connection, cookie))
+    if session is not None and session.stale:
+        await visit.site.change(lambda connection: touch_session(connection, session))
+
+
+def _place(problem: Exception) -> str:
+    """Where it was raised: file:line, innermost last."""
+    lines = []
+    trace = problem.__traceback__
+    while trace is not None:
+        lines.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(lines[-6:])

@@ -126,7 +126,7 @@
     const input = byId(button.dataset.showPassword);
     const shown = input.type === "password";
     input.type = shown ? "text" : "password";
-    button.textContent = shown ? "Hide" : "Show";
+    button.querySelector("[data-label]").textContent = shown ? "Hide" : "Show";
     button.setAttribute("aria-pressed", String(shown));
   }
 

@@ -1,0 +1,81 @@
+"""Site: what every page works with. Made once, in app.py; tells pages nothing about sockets or threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from jinja2 import Environment
+
+from metrion.accounts.limits import Limits
+from metrion.accounts.passwords import Passwords
+from metrion.accounts.vault import Vault
+from metrion.config import Settings
+from metrion.mail.outbox import mail_on
+from metrion.storage.database import Connection, Engine
+from metrion.web.assets import Assets
+
+T = TypeVar("T")
+_READERS = 4
+
+
+class Change(Protocol):
+    """Runs `act` in one transaction on the writing connection, then makes account `of` (0: none) effective at once."""
+
+    def __call__(self, act: Callable[[Connection], T], of: int) -> Awaitable[T]: ...
+
+
+class Site:
+    """Settings, what is stored, and the rules that need memory."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault,
+        reader: Engine,
+        change: Change,
+        *,
+        assets: Assets,
+        templates: Environment,
+        address: str,
+        wake_mail: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.vault = vault
+        self.assets = assets
+        self.templates = templates
+        self.address = address  # how this process reaches its own listener
+        self.public_url = settings.public_url or address
+        self.secure = self.public_url.startswith("https://")
+        self.mail_on = mail_on(settings)
+        self.wake_mail = wake_mail
+        self.passwords = Passwords()
+        self.limits = Limits()
+        self._reader = reader
+        self._change = change
+        self._threads = ThreadPoolExecutor(_READERS, "metrion-page")
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run `query` on a connection that only reads, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, query)
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with self._reader.connect() as connection:
+            return query(connection)
+
+    async def change(self, act: Callable[[Connection], T], *, of: int = 0) -> T:
+        """Run `act` in one write transaction: all of it or nothing. `of`: the account whose keys or state it changes.
+
+        Mail that `act` posts leaves at once. Raises what `act` raises.
+        """
+        result = await self._change(act, of)
+        self.wake_mail()
+        return result
+
+    def close(self) -> None:
+        """End the threads and connections; no page is being made any more."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.passwords.close()
+        self._reader.dispose()

@@ -1,0 +1,167 @@
+"""Visit: one request for a page, who makes it, and the ways to answer it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from metrion.accounts.limits import Kind, address_key
+from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session
+from metrion.errors import MetrionError
+from metrion.kit.clock import now_ms
+from metrion.web.client import client_address
+from metrion.web.site import Site
+
+_FORM_BYTES = 64 * 1024
+_VISIT_SECONDS = 24 * 3600
+_AGENT_LENGTH = 200
+
+
+class TooMany(MetrionError):
+    """A form was sent too often."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(1, round(seconds))
+        super().__init__(f"Too many attempts. Try again in {_span(self.seconds)}.")
+
+
+class Form(Mapping[str, str]):
+    """The fields of a form that was sent from our own page; a missing one is ""."""
+
+    def __init__(self, fields: FormData) -> None:
+        self._fields = {name: value for name, value in fields.items() if isinstance(value, str)}
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields.get(name, "")
+
+    def __iter__(self) -> Any:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+
+class Visit:
+    """A request with its site and its session (None: not signed in)."""
+
+    def __init__(self, request: Request, site: Site, session: Session | None) -> None:
+        self.request = request
+        self.site = site
+        self.session = session
+        self.address = client_address(request.scope, site.settings.trusted_proxies)
+        self.agent = request.headers.get("user-agent", "")[:_AGENT_LENGTH]
+        self.host_prefix = "__Host-" if site.secure else ""
+        self._new_visit = ""
+        self._cookies: list[tuple[str, str, int]] = []
+
+    @property
+    def account(self) -> Session:
+        """Who is signed in; only for pages that ask for it in routes.py."""
+        assert self.session is not None
+        return self.session
+
+    @property
+    def by_htmx(self) -> bool:
+        """Whether a part of a page is asked for, not a page."""
+        return "hx-request" in self.request.headers
+
+    # ── forms ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def csrf(self) -> str:
+        """What a form must carry: bound to the session, or before log-in to a cookie of its own."""
+        cookie = self._cookie("metrion") if self.session else self._visit_cookie()
+        return self.site.vault.token_digest(b"csrf|" + cookie.encode()).hex()
+
+    def _visit_cookie(self) -> str:
+        found = self._cookie("metrion-visit") or self._new_visit
+        if not found:
+            self._new_visit = found = secrets.token_urlsafe(24)
+            self._cookies.append(("metrion-visit", found, _VISIT_SECONDS))
+        return found
+
+    async def form(self) -> Form:
+        """The form's fields; 403 where it does not come from our page, 413 where it is too large."""
+        if int(self.request.headers.get("content-length") or 0) > _FORM_BYTES:
+            raise HTTPException(413)
+        fields = await self.request.form(max_files=0, max_fields=200, max_part_size=_FORM_BYTES)
+        sent = self.request.headers.get("x-csrf-token") or fields.get("csrf") or ""
+        if isinstance(sent, UploadFile) or not hmac.compare_digest(sent.encode(), self.csrf.encode()):
+            raise HTTPException(403, "This form has grown old. Go back, reload the page and send it again.")
+        return Form(fields)
+
+    def limit(self, kind: Kind, key: str = "") -> None:
+        """Count an attempt of `key` (of the client's address, if none is given); raises TooMany beyond the limit."""
+        seconds = self.site.limits.take(kind, key or address_key(self.address))
+        if seconds:
+            raise TooMany(seconds)
+
+    # ── the session's cookie ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def cookie(self) -> str:
+        """The session's cookie as it was sent."""
+        return self._cookie("metrion")
+
+    def sign_in(self, cookie: str) -> None:
+        """Give the browser a session that was started; anything it had before is replaced."""
+        self._cookies += [("metrion", cookie, ABSOLUTE_SECONDS), ("metrion-visit", "", 0)]
+
+    def sign_out(self) -> None:
+        """Take the session's cookie back."""
+        self._cookies.append(("metrion", "", 0))
+
+    def _cookie(self, name: str) -> str:
+        return self.request.cookies.get(self.host_prefix + name, "")
+
+    # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def render(self, template: str, code: int = 200, **context: Any) -> Response:
+        """A page from a template, which also gets `visit`, `account`, `site`, `csrf`, `status` and `now_ms`."""
+        given = {"account": self.session, "site": self.site, "csrf": self.csrf, "now_ms": now_ms()}
+        text = self.site.templates.get_template(template).render(visit=self, status=code, **given, **context)
+        return self.finish(HTMLResponse(text, code))
+
+    def redirect(self, path: str) -> Response:
+        """Go on to another page of ours; `path` is never what somebody sent."""
+        if self.by_htmx:
+            return self.finish(Response(status_code=204, headers={"hx-redirect": path}))
+        return self.finish(RedirectResponse(path, 303))
+
+    def log_in_first(self) -> Response:
+        """To the log-in page, and from there back to here."""
+        here = self.request.url.path
+        back = f"?next={quote(here)}" if self.request.method == "GET" and here != "/" else ""
+        return self.redirect("/login" + back)
+
+    def finish(self, response: Response) -> Response:
+        """Set the cookies that this visit gave."""
+        for name, value, seconds in self._cookies:
+            response.set_cookie(
+                self.host_prefix + name,
+                value,
+                max_age=seconds,
+                path="/",
+                secure=self.site.secure,
+                httponly=True,
+                samesite="lax",
+            )
+        return response
+
+
+def _span(seconds: int) -> str:
+    minutes = -(-seconds // 60)
+    if seconds < 60:
+        return f"{seconds} seconds" if seconds > 1 else "a second"
+    return f"{minutes} minutes" if minutes > 1 else "a minute"
