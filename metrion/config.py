@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from metrion.errors import ConfigError
+from metrion.kit.mailbox import parse_mailbox
 from metrion.kit.secrets import Secret, mask_credentials
 
 MIB = 1024 * 1024
@@ -262,7 +263,31 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.master_key and settings.master_key_file:
         raise ConfigError("METRION_MASTER_KEY and METRION_MASTER_KEY_FILE are both set; keep one of them")
-    if settings.smtp_url and not settings.smtp_url.reveal().startswith((b"smtp://", b"smtps://")):
-        raise ConfigError("METRION_SMTP_URL must begin with smtp:// or smtps://")
+    _check_mail(settings)
     if settings.prices_file and not settings.prices_file.is_file():
         raise ConfigError(f"METRION_PRICES_FILE: there is no file {settings.prices_file}")
+
+
+def _check_mail(settings: Settings) -> None:
+    if settings.smtp_url and not _is_smtp(settings.smtp_url.reveal().decode(errors="replace")):
+        raise ConfigError(
+            "METRION_SMTP_URL must be smtp://USER:PASSWORD@HOST:PORT or smtps://…, without path; user and password may"
+            " be left out, and signs such as @ : / % in them are written as %40 %3A %2F %25"
+        )
+    try:
+        parse_mailbox(settings.mail_from or "metrion@localhost")
+    except ValueError:
+        raise ConfigError(
+            "METRION_MAIL_FROM must be an address such as metrion@example.com, or Metrion <metrion@example.com>"
+        ) from None
+
+
+def _is_smtp(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        return False
+    extra = url.path.strip("/") or url.query or url.fragment or not re.fullmatch(r"[\x21-\x7e]+", text)
+    known = url.scheme in ("smtp", "smtps") and re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host)
+    return bool(known) and port != 0 and not extra

@@ -29,11 +29,12 @@ class MailServer:
     """Takes mail on a thread of its own: `with MailServer() as mail: … METRION_SMTP_URL=mail.url …`.
 
     `user`: "name:password" that must log in. `tls`: a context to offer STARTTLS with, or to speak at once (`smtps`).
-    The answers `on_rcpt` (to an address) and `on_data` (to a letter, which is kept if the answer is 250) may be set at
-    any time. After `stop`, `start` listens on the same port again.
+    The answers `on_mail` (to a sender), `on_rcpt` (to an addressee) and `on_data` (to a letter, which is kept if the
+    answer is 250) may be set at any time. After `stop`, `start` listens on the same port again.
     """
 
     def __init__(self, *, user: str = "", tls: ssl.SSLContext | None = None, smtps: bool = False) -> None:
+        self.on_mail: Answer = agree
         self.on_rcpt: Answer = agree
         self.on_data: Answer = agree
         self.connections = 0
@@ -140,7 +141,16 @@ class MailServer:
         known = isinstance(data, LoginPassword) and b"%b:%b" % (data.login, data.password) == self._user.encode()
         return AuthResult(success=known, auth_data=data.login.decode() if known else None)
 
-    async def handle_RCPT(  # noqa: N802 (aiosmtpd names it)
+    async def handle_MAIL(  # noqa: N802 (aiosmtpd names it)
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        answer = await self.on_mail(address, server)
+        if answer.startswith("250"):
+            envelope.mail_from = address
+            envelope.mail_options.extend(options)
+        return answer
+
+    async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         answer = await self.on_rcpt(address, server)

@@ -109,6 +109,12 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("DATABASE_URL", "sqlite:////var/lib/m.db", "postgresql://u:pw@db/metrion"),
         ("REGION", "eu-1", "eu 1"),
         ("SMTP_URL", "smtp://u:pw@mail.example:587", "http://u:pw@mail.example"),
+        ("SMTP_URL", "smtps://u%40a:p%2Fpw@mail.example/", "smtps://u:p/pw@mail.example"),
+        ("SMTP_URL", "smtp://[::1]:65535", "smtp://u:pw@mail.example:65536"),
+        ("SMTP_URL", "smtp://localhost", "smtp://u:pw@"),
+        ("MAIL_FROM", "metrion@example.com", "metrion"),
+        ("MAIL_FROM", "Metrion at example <metrion@example.com>", "a@example.com\r\nBcc: b@example.com"),
+        ("MAIL_FROM", "m@[192.0.2.1]", "Metrion <metrion@example.com>, b@example.com"),
         ("PRICES_FILE", __file__, "/nowhere/prices.toml"),
     ],
 )
