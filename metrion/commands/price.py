@@ -222,6 +222,8 @@ def _rates(rates: Rates) -> Iterator[str]:
         "image_input": "input",
         "audio_output": "output",
         "image_output": "output",
+        "video_input": "input",
+        "video_output": "output",
     }
     parents |= {"cached_input": "input", "cached_audio": "cached_input", "cached_image": "cached_input"}
     for name, rate in own.items():

@@ -125,7 +125,7 @@ def _as_if(usage: Usage, row: Any, case: Case, *, keep_conditions: bool) -> Usag
     """The usage with what is otherwise; never what the provider reported, which was for the call as it was."""
     changed = msgspec.structs.replace(usage, reported_cost_nano=None)
     if case.no_cache:
-        changed.cached_input_tokens = changed.cached_audio_tokens = 0
+        changed.cached_input_tokens = changed.cached_audio_tokens = changed.cached_image_tokens = 0
         changed.cache_write_5m_tokens = changed.cache_write_1h_tokens = 0
     if not keep_conditions:
         changed.service_tier, changed.facts = "", {}

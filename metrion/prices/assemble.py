@@ -156,4 +156,6 @@ def _rates(tokens: dict[str, Steps], start: int) -> Rates:
         image_input=image,
         cached_image=own.get("cached_image", image if cached is None else cached),
         image_output=own.get("image_output", output),
+        video_input=own.get("video_input", text),
+        video_output=own.get("video_output", output),
     )

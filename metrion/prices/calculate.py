@@ -66,6 +66,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     image_input: int | None = None
     cached_image: int | None = None
     image_output: int | None = None
+    video_input: int | None = None
+    video_output: int | None = None
 
 
 class Sheet(msgspec.Struct, frozen=True):
@@ -178,6 +180,8 @@ def _common(sheet: Sheet, usage: Usage) -> int | None:
         or usage.audio_output_tokens
         or usage.image_input_tokens
         or usage.image_output_tokens
+        or usage.video_input_tokens
+        or usage.video_output_tokens
         or usage.tool_calls
         or usage.quantities
         or rates.input is None
@@ -236,11 +240,15 @@ def _tokens(rates: Rates, usage: Usage) -> list[tuple[str, int, int | None]]:
         raise UnpriceableError("unpriced", "the provider does not say how many image tokens were cached")
     audio_output = usage.audio_output_tokens if rates.audio_output != rates.output else 0
     image_output = usage.image_output_tokens if rates.image_output != rates.output else 0
+    video = usage.video_input_tokens if rates.video_input != rates.input else 0
+    if video and cached:
+        raise UnpriceableError("unpriced", "the provider has no price for cached video")
+    video_output = usage.video_output_tokens if rates.video_output != rates.output else 0
     writes = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
     return [
         (
             "input",
-            usage.input_tokens - cached - writes - (audio - cached_audio) - (image - cached_image),
+            usage.input_tokens - cached - writes - (audio - cached_audio) - (image - cached_image) - video,
             rates.input,
         ),
         ("cached_input", cached - cached_audio - cached_image, rates.cached_input),
@@ -250,7 +258,9 @@ def _tokens(rates: Rates, usage: Usage) -> list[tuple[str, int, int | None]]:
         ("cached_audio", cached_audio, rates.cached_audio),
         ("image_input", image - cached_image, rates.image_input),
         ("cached_image", cached_image, rates.cached_image),
-        ("output", usage.output_tokens - audio_output - image_output, rates.output),
+        ("output", usage.output_tokens - audio_output - image_output - video_output, rates.output),
         ("audio_output", audio_output, rates.audio_output),
         ("image_output", image_output, rates.image_output),
+        ("video_input", video, rates.video_input),
+        ("video_output", video_output, rates.video_output),
     ]

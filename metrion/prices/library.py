@@ -37,6 +37,8 @@ TOKENS = {  # the library's price keys, as `Rates` names them
     "input_image_mtok": "image_input",
     "cache_image_read_mtok": "cached_image",
     "output_image_mtok": "image_output",
+    "input_video_mtok": "video_input",
+    "output_video_mtok": "video_output",
 }
 FEES = {  # the library's price keys → the name in `tool_calls` or `quantities`, and the units a price is for
     "web_searches_kcount": ("web_search", 1000),
@@ -50,7 +52,6 @@ FEES = {  # the library's price keys → the name in `tool_calls` or `quantities
     "input_audio_hours": ("audio_ms", HOUR_MS),
     "input_text_messages_kcount": ("text_messages", 1000),
 }
-UNREAD = {"input_video_mtok", "output_video_mtok"}  # no provider's HTTP answer tells video tokens apart in `Usage`
 
 Steps = tuple[tuple[int, int], ...]  # (prompts above so many tokens, nano-dollars per million tokens), ascending from 0
 
@@ -173,7 +174,7 @@ def _read(listed: types.ModelPrice) -> Prices:
 
 
 def _listed(listed: types.ModelPrice) -> Iterator[tuple[str, Decimal | types.TieredPrices]]:
-    return ((key, price) for key, price in vars(listed).items() if price is not None and key not in UNREAD)
+    return ((key, price) for key, price in vars(listed).items() if price is not None)
 
 
 def _steps(price: Decimal | types.TieredPrices) -> Steps:

@@ -72,6 +72,8 @@ class Counts:
             or usage.audio_output_tokens > usage.output_tokens
             or usage.image_input_tokens > usage.input_tokens
             or usage.image_output_tokens > usage.output_tokens
+            or usage.video_input_tokens > usage.input_tokens
+            or usage.video_output_tokens > usage.output_tokens
             or (total and usage.input_tokens + usage.output_tokens > total)
         ):
             self._name_contradiction(usage, total, cached if cached_within else 0)
@@ -85,5 +87,7 @@ class Counts:
         self.within(usage.audio_output_tokens, usage.output_tokens, "audio output within output")
         self.within(usage.image_input_tokens, usage.input_tokens, "image input within input")
         self.within(usage.image_output_tokens, usage.output_tokens, "image output within output")
+        self.within(usage.video_input_tokens, usage.input_tokens, "video input within input")
+        self.within(usage.video_output_tokens, usage.output_tokens, "video output within output")
         if total:
             self.within(usage.total_tokens, total, "input and output within the total")

@@ -131,6 +131,8 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
         audio_output_tokens=output.get("AUDIO", 0),
         image_input_tokens=sum(part.get(kind, 0) for part in (prompt, tools) for kind in _IMAGES),
         image_output_tokens=sum(output.get(kind, 0) for kind in _IMAGES),
+        video_input_tokens=prompt.get("VIDEO", 0) + tools.get("VIDEO", 0),
+        video_output_tokens=output.get("VIDEO", 0),
         service_tier=text(usage.get("serviceTier")).lower(),
         tool_calls=_billable(reading.tools, reading.model),
     )
@@ -172,6 +174,8 @@ def understand_interaction(usage: dict[str, Any], reading: Reading) -> Usage:
         audio_output_tokens=output.get("AUDIO", 0),
         image_input_tokens=sum(part.get(kind, 0) for part in (read, tools) for kind in _IMAGES),
         image_output_tokens=sum(output.get(kind, 0) for kind in _IMAGES),
+        video_input_tokens=read.get("VIDEO", 0) + tools.get("VIDEO", 0),
+        video_output_tokens=output.get("VIDEO", 0),
         service_tier=reading.service_tier,
     )
     grounded = {}

@@ -25,6 +25,8 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     image_input_tokens: int = 0  # part of input_tokens
     cached_image_tokens: int = 0  # part of cached_input_tokens and of image_input_tokens
     image_output_tokens: int = 0  # part of output_tokens
+    video_input_tokens: int = 0  # part of input_tokens
+    video_output_tokens: int = 0  # part of output_tokens
     tool_calls: dict[str, int] = msgspec.field(default_factory=dict)  # "web_search": 2
     quantities: dict[str, int] = msgspec.field(
         default_factory=dict

@@ -1,5 +1,6 @@
 """One sheet and one usage: what is priced, what is refused, and that the lines explain the figure."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +136,12 @@ def test_cached_image_tokens_that_are_told_have_their_own_price() -> None:
     assert price(SHEET, none).source == "computed"
 
 
+def test_video_of_which_some_was_cached_is_not_guessed() -> None:
+    apart = msgspec.structs.replace(SHEET, base=msgspec.structs.replace(SHEET.base, video_input=9 * DOLLAR))
+    assert price(apart, Usage(input_tokens=10, video_input_tokens=4)).nano == 6 * 2000 + 4 * 9000
+    assert price(apart, Usage(input_tokens=10, video_input_tokens=4, cached_input_tokens=1)).source == "unpriced"
+
+
 def test_seconds_and_pages_are_priced_by_their_own_units() -> None:
     assert price(SHEET, Usage(quantities={"audio_ms": 3_600_000})).nano == 700_000_000
     assert price(SHEET, Usage(quantities={"pages": 3})).nano == 12_000_000
@@ -164,20 +171,21 @@ def test_shares_are_added_before_rounding_and_one_without_a_price_leaves_all_wit
 
 counts = st.integers(0, 10**9)
 usages = st.builds(
-    lambda fresh, cached, short, long, audio, heard, out, said, drawn, tools, ms: Usage(
+    lambda fresh, cached, short, long, audio, heard, out, said, drawn, filmed, tools, ms: Usage(
         input_tokens=fresh + cached + short + long + audio + heard,
         cached_input_tokens=cached + heard,
         cached_audio_tokens=heard,
         cache_write_5m_tokens=short,
         cache_write_1h_tokens=long,
         audio_input_tokens=audio + heard,
-        output_tokens=out + said + drawn,
+        output_tokens=out + said + drawn + filmed,
         audio_output_tokens=said,
         image_output_tokens=drawn,
+        video_output_tokens=filmed,
         tool_calls={"web_search": tools},
         quantities={"audio_ms": ms},
     ),
-    *[counts] * 11,
+    *[counts] * 12,
 )
 prices = st.integers(0, 10**12)
 flat_sheets = st.builds(
@@ -186,7 +194,7 @@ flat_sheets = st.builds(
         Rates(**dict(zip(Rates.__struct_fields__, nanos, strict=True))),
         fees={"web_search": Fee(fee, 1000), "audio_ms": Fee(fee, 3_600_000)},
     ),
-    st.lists(prices, min_size=11, max_size=11),
+    st.lists(prices, min_size=len(Rates.__struct_fields__), max_size=len(Rates.__struct_fields__)),
     prices,
 )
 

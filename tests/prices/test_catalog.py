@@ -224,6 +224,29 @@ def test_audio_of_the_preview_models_is_not_priced_as_text(book: PriceBook) -> N
     assert usd(book, "openai", "gpt-4o-audio-preview-2025-06-03", heard) == pytest.approx(0.0002775)
 
 
+@pytest.mark.parametrize(
+    ("model", "usage", "each"),
+    [
+        ("gemini-embedding-2", Usage(input_tokens=1000, video_input_tokens=1000), 12),
+        ("gemini-embedding-2", Usage(input_tokens=1000), 0.2),
+        ("gemini-omni-1.1-flash", Usage(output_tokens=1000, video_output_tokens=1000), 17.5),
+        ("gemini-omni-1.1-flash", Usage(output_tokens=1000), 9),
+        ("gemini-2.5-flash", Usage(input_tokens=1000, video_input_tokens=1000), 0.3),  # as text
+    ],
+)
+def test_video_has_its_price_where_google_lists_one(book: PriceBook, model: str, usage: Usage, each: float) -> None:
+    assert usd(book, "gemini", model, usage) == pytest.approx(1000 * each / MILLION)
+
+
+def test_cached_video_is_not_guessed_where_video_is_priced_apart(book: PriceBook) -> None:
+    cached = {"input_tokens": 1000, "video_input_tokens": 900, "cached_input_tokens": 500}
+
+    assert usd(book, "gemini", "gemini-embedding-2", Usage(**cached)) == pytest.approx(
+        (900 * 12 + 100 * 0.2) / MILLION  # it has no price for cached tokens: they are input
+    )
+    assert usd(book, "gemini", "gemini-2.5-flash", Usage(**cached)) == pytest.approx((500 * 0.3 + 500 * 0.03) / MILLION)
+
+
 def test_sound_and_pages_are_priced_by_length(book: PriceBook) -> None:
     assert usd(book, "openai", "whisper-1", Usage(quantities={"audio_ms": 60_000})) == pytest.approx(0.006)
     assert usd(book, "mistral", "mistral-ocr-2512", Usage(quantities={"pages": 5})) == pytest.approx(0.01)

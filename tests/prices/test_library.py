@@ -39,24 +39,13 @@ CASES = [
 ]
 
 
-def test_every_price_of_the_five_providers_is_read_or_known_to_be_left_out() -> None:
-    video = set()
+def test_every_price_of_the_five_providers_is_read() -> None:
     for provider in library.PROVIDERS:
         for model in library.models(provider):
             variants = [variant.prices for variant in model.price_variants or []]
             for listed in (*_listed(model), *variants):
                 keys = set(vars(listed))
-                video |= {model.id} if keys & library.UNREAD else set()
-                assert keys <= library.TOKENS.keys() | library.FEES.keys() | library.UNREAD, model.id
-
-    assert video == {  # their video tokens would be priced as text: embeddings, live sessions and video generation
-        "gemini-3.1-flash-live-preview",
-        "gemini-3.8-live",
-        "gemini-embedding-2",
-        "gemini-live-2.5-flash",
-        "gemini-omni-1.1-flash",
-        "gemini-omni-flash-preview",
-    }
+                assert keys <= library.TOKENS.keys() | library.FEES.keys(), model.id
 
 
 def test_what_is_listed_without_a_price_is_free_by_documentation() -> None:

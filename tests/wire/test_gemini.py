@@ -61,7 +61,7 @@ def test_a_total_below_its_parts_is_a_problem() -> None:
 
 
 def test_modalities_come_as_names_or_numbers() -> None:
-    def usage(text: object, image: object, audio: object, document: object) -> Json:
+    def usage(text: object, image: object, video: object, audio: object, document: object) -> Json:
         return {
             "promptTokenCount": 100,
             "candidatesTokenCount": 50,
@@ -72,14 +72,20 @@ def test_modalities_come_as_names_or_numbers() -> None:
                 {"modality": audio, "tokenCount": 30},
                 {"modality": document, "tokenCount": 10},
             ],
+            "toolUsePromptTokenCount": 9,
+            "toolUsePromptTokensDetails": [{"modality": video, "tokenCount": 9}],
             "cacheTokensDetails": [{"modality": audio, "tokenCount": 5}, {"modality": text}],
-            "candidatesTokensDetails": [{"modality": audio, "tokenCount": 7}, {"modality": image, "tokenCount": 8}],
+            "candidatesTokensDetails": [
+                {"modality": audio, "tokenCount": 7},
+                {"modality": image, "tokenCount": 8},
+                {"modality": video, "tokenCount": 6},
+            ],
         }
 
-    named = understood("gemini", "gemini_generate", document(answer(usage("TEXT", "IMAGE", "AUDIO", "DOCUMENT"))))
-    assert understood("gemini", "gemini_generate", document(answer(usage(1, 2, 4, 5)))) == named
+    named = understood("gemini", "gemini_generate", document(answer(usage("TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT"))))
+    assert understood("gemini", "gemini_generate", document(answer(usage(1, 2, 3, 4, 5)))) == named
     assert counts(named) == {
-        "input_tokens": 100,
+        "input_tokens": 109,
         "cached_input_tokens": 60,
         "output_tokens": 50,
         "audio_input_tokens": 30,
@@ -87,6 +93,8 @@ def test_modalities_come_as_names_or_numbers() -> None:
         "audio_output_tokens": 7,
         "image_input_tokens": 30,
         "image_output_tokens": 8,
+        "video_input_tokens": 9,
+        "video_output_tokens": 6,
     }
 
 
