@@ -88,7 +88,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     if settings.rates_refresh == "on":
         rates.start()
     mail.start()
-    control = await listen(settings, _operations(settings, writer, book, registry, vault))
+    control = await listen(settings, _operations(settings, writer, book, registry, vault, site.public_url))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -200,16 +200,19 @@ class _Server(uvicorn.Server):
 
 
 def _operations(
-    settings: Settings, writer: Writer, book: PriceBook, registry: Registry, vault: Vault
+    settings: Settings, writer: Writer, book: PriceBook, registry: Registry, vault: Vault, origin: str
 ) -> Callable[[str, dict[str, Any]], Any]:
-    """What commands ask for through the control socket: run by the writer, effective before the answer."""
+    """What commands ask for through the control socket: run by the writer, effective before the answer.
+
+    Answers about accounts also tell `origin`, by which people reach the pages: a command may not know the server's.
+    """
 
     def change_account(database: Database, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         with database.begin() as connection:
             result = ACCOUNT_OPERATIONS[name](connection, vault, arguments)
         with database.begin() as connection:
             registry.reload_account(connection, int(result["account_id"]))
-        return result
+        return result | {"origin": origin}
 
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name in ACCOUNT_OPERATIONS:

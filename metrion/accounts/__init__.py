@@ -1,7 +1,12 @@
-"""WHO calls: accounts, their Metrion keys, and the provider keys they stored.
+"""WHO calls: accounts, their Metrion keys, the provider keys they stored, and how people come to their account.
 
 token        a Metrion key: sk-metrion- and 32 hex digits; kept as an HMAC to find it by and sealed to show it again
 vault        seals and opens under the master key, which lies outside the database
 registry     every account in memory: what the hot path asks
-operations   what changes an account; run inside one write transaction
+session      somebody signed in with one browser, by a cookie
+code         six digits that went to an address and come back
+link         an address that works once: to sign in, to accept an invitation, to claim the operator's place
+operator     an account that may see all accounts, and nothing of what they recorded
+people       what they do with their account, by pages
+operations   what commands do with accounts; run inside one write transaction
 """

@@ -27,5 +27,5 @@ def check_email(text: str) -> str:
     """An e-mail address in lower case; raises InputError for what cannot be one."""
     email = text.strip().lower()
     if len(email) > 254 or not _EMAIL.fullmatch(email):
-        raise InputError(f"{text!r} is not an e-mail address")
+        raise InputError(f"{text!r} is not an e-mail address", "email")
     return email

@@ -112,7 +112,8 @@ def code(email: Email, data_dir: DataDir = None) -> None:
 
 def _link(purpose: Purpose, operation: str, email: str, data_dir: DataDir) -> str:
     settings = load_settings(data_dir=data_dir)
-    return link_url(settings.origin, purpose, perform(settings, operation, {"email": email})["token"])
+    made = perform(settings, operation, {"email": email})
+    return link_url(made.get("origin", settings.origin), purpose, made["token"])
 
 
 def _document(one: Listed) -> dict[str, object]:
