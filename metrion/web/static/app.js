@@ -285,6 +285,7 @@
   setInterval(refreshTimes, 30_000);
   labelThemeSwitches();
   restoreTabs(document);
+  document.querySelector(".side-tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone they scroll
   for (const dialog of document.querySelectorAll("dialog[data-open-now]")) dialog.showModal();
   if (!navigator.onLine) offline();
 })();
