@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from metrion.accounts.codes import LIFETIME_MS
 from metrion.kit.browsers import name_browser
 from metrion.kit.clock import now_ms
 from metrion.mail.message import Message
 
 _FOLDER = Path(__file__).parent / "templates"
-CODE_MS = 600_000  # how long a code holds
-_INVITATION_DAYS = 14
+_INVITATION_DAYS = 14  # as metrion.accounts.links has it
 _LINE = 72  # characters of a line of text
 
 
@@ -34,24 +34,28 @@ class Occasion(NamedTuple):
     address: str = ""
 
 
-class Button(NamedTuple):
-    """The one thing to do."""
+class Link(NamedTuple):
+    """Something to do: a label and where it leads."""
 
     label: str
     url: str
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """One layout for every mail: heading and lead, a code or a button, facts, what else to say, and why you get it."""
+    """One layout for every mail: heading and lead, a code or one button, facts, what else to say, and why you get it.
+
+    `help` is a link below what else there is to say.
+    """
 
     kind: str
     subject: str
     heading: str
     lead: str
     code: str = ""
-    button: Button | None = None
+    button: Link | None = None
     facts: Sequence[tuple[str, str]] = ()
     rest: Sequence[str] = ()
+    help: Link | None = None
     why: str
     valid_until_ms: int = 0
 
@@ -61,6 +65,7 @@ class Letters:
 
     def __init__(self, public_url: str) -> None:
         self._url = public_url
+        self._profile = Link("Change your password", f"{public_url}/settings/profile")
         self.host = urlsplit(public_url).netloc
         self._templates = Environment(
             loader=FileSystemLoader(_FOLDER),
@@ -95,7 +100,7 @@ class Letters:
             facts=_facts(occasion),
             rest=["If this was not you, do nothing: without the code nobody can use your address here."],
             why=f"somebody signed up at {self.host} with this address",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -113,7 +118,7 @@ class Letters:
                 f"Enter it at {self.host} only, and tell it to nobody who asks for it.",
             ],
             why=f"somebody asked {self.host} for a code to log in with this address",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -128,7 +133,7 @@ class Letters:
             facts=_facts(occasion),
             rest=["If this was not you, do nothing: your password stays as it is."],
             why=f"somebody asked {self.host} for a new password for this address",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -143,10 +148,11 @@ class Letters:
             facts=[("New address", new), *_facts(occasion)],
             rest=[
                 "If this was not you, somebody else is logged in to your account. Change your password, which logs"
-                f" everybody else out: {self._url}/settings/profile"
+                " everybody else out."
             ],
+            help=self._profile,
             why=f"the account at {self.host} with this address is to get another one",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -161,7 +167,7 @@ class Letters:
             facts=_facts(occasion),
             rest=["If this was not you, do nothing: without the code nobody can use your address here."],
             why=f"an account at {self.host} is to get this address",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -170,17 +176,18 @@ class Letters:
         letter = Letter(
             kind="delete_code",
             subject=f"{code} is your code to delete your Metrion account",
-            heading="Delete your account",
+            heading="Confirm that your account is deleted",
             lead="With this code your account is deleted at once and for good: keys, settings, usage and logs."
             f" {_until(occasion)}",
             code=code,
             facts=_facts(occasion),
             rest=[
                 "If this was not you, keep the code to yourself and change your password, which logs everybody else"
-                f" out: {self._url}/settings/profile"
+                " out."
             ],
+            help=self._profile,
             why=f"somebody logged in to your account at {self.host} asked to delete it",
-            valid_until_ms=occasion.at_ms + CODE_MS,
+            valid_until_ms=occasion.at_ms + LIFETIME_MS,
         )
         return self.write(to, letter)
 
@@ -194,10 +201,10 @@ class Letters:
             heading="You already have an account",
             lead="Somebody tried to sign up with this address, which has an account. If this was you, log in;"
             " there you can also set a new password.",
-            button=Button("Log in", f"{self._url}/login"),
+            button=Link("Log in", f"{self._url}/login"),
             facts=_facts(occasion),
             rest=["If this was not you, do nothing: nothing has changed."],
-            why=f"somebody signed up at {self.host} with this address",
+            why=f"somebody tried to sign up at {self.host} with this address",
         )
         return self.write(to, letter)
 
@@ -222,7 +229,8 @@ class Letters:
             heading="Your password was changed",
             lead="All other sessions are logged out. Your Metrion key and apps that use it are not affected.",
             facts=_facts(occasion),
-            rest=[f"If this was not you, set a new password with a code sent to this address: {self._url}/login"],
+            rest=["If this was not you, set a new one at once, with a code sent to this address."],
+            help=Link("Set a new password", f"{self._url}/login"),
             why=f"this is the address of an account at {self.host}",
         )
         return self.write(to, letter)
@@ -234,12 +242,13 @@ class Letters:
             subject="Your Metrion key was replaced",
             heading="Your Metrion key was replaced",
             lead="Apps that use the old key are refused since then. The new one is on the Integrate page.",
-            button=Button("Show the new key", f"{self._url}/integrate"),
+            button=Link("Show the new key", f"{self._url}/integrate"),
             facts=_facts(occasion),
             rest=[
                 "If this was not you, change your password, which logs everybody else out, and regenerate the key"
-                f" again: {self._url}/settings/profile"
+                " again."
             ],
+            help=self._profile,
             why=f"this is the address of an account at {self.host}",
         )
         return self.write(to, letter)
@@ -266,10 +275,9 @@ class Letters:
             heading="You are invited to Metrion",
             lead=f"Metrion shows what calls to LLM providers cost, by model and by app. The operator of {self.host}"
             f" invites you to make an account. The link works once, for {_INVITATION_DAYS} days.",
-            button=Button("Make an account", link),
+            button=Link("Make an account", link),
             rest=["If you expected no invitation, do nothing: there is no account until you make one."],
             why=f"the operator of {self.host} entered this address",
-            valid_until_ms=now_ms() + _INVITATION_DAYS * 86_400_000,
         )
         return self.write(to, letter)
 
@@ -291,12 +299,12 @@ def _facts(occasion: Occasion) -> list[tuple[str, str]]:
     if occasion.agent:
         facts.append(("Browser", name_browser(occasion.agent)))
     if occasion.address:
-        facts.append(("Address", occasion.address))
+        facts.append(("IP address", occasion.address))
     return facts
 
 
 def _until(occasion: Occasion) -> str:
-    return f"It works once, until {_utc(occasion.at_ms + CODE_MS):%H:%M} UTC ({CODE_MS // 60_000} minutes)."
+    return f"It works once, until {_utc(occasion.at_ms + LIFETIME_MS):%H:%M} UTC ({LIFETIME_MS // 60_000} minutes)."
 
 
 def _wrap(text: str) -> str:

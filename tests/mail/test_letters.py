@@ -10,8 +10,11 @@ from email.policy import default
 
 import pytest
 
+from metrion.accounts import links
+from metrion.accounts.codes import LIFETIME_MS
 from metrion.kit.browsers import name_browser
-from metrion.mail.letters import CODE_MS, Letters, Occasion
+from metrion.kit.clock import DAY_MS
+from metrion.mail.letters import Letters, Occasion
 from metrion.mail.message import Message, write_mail
 from tests.mail_server import MailServer, part_of, text_of
 
@@ -52,7 +55,7 @@ def test_text_and_html_say_the_same(kind: str) -> None:
     assert [part.get_content_type() for part in letter.iter_parts()] == ["text/plain", "text/html"]
     text, html = words(text_of(letter)), words(re.sub(r"<[^>]*>", " ", body_of(part_of(letter, "html"))))
     missing = [word for word in text if word not in html and word.rstrip(":") not in html]
-    assert [word for word in missing if word not in ("--", "at") and not word.startswith("https://")] == []
+    assert [word for word in missing if word != "--" and not word.startswith("https://")] == []
     assert message.kind == kind
 
 
@@ -60,8 +63,8 @@ def test_text_and_html_say_the_same(kind: str) -> None:
 def test_every_letter_says_why_it_came_and_from_where(kind: str) -> None:
     text = words(EVERY[kind]().text)
     joined = " ".join(text)
-    assert "Metrion at metrion.example.com You get this because " in joined
-    assert joined.endswith(".")
+    assert " -- You get this because " in joined
+    assert joined.endswith(". Metrion at metrion.example.com")
     assert ("203.0.113.7" in text) is (kind not in OTHERS)
     assert ("Firefox on Linux" in joined) is (kind not in OTHERS)
 
@@ -77,7 +80,7 @@ def test_a_code_stands_in_the_subject_and_alone_in_the_text(kind: str) -> None:
     assert message.subject.startswith("483920 is your ")
     assert "\n    483920\n" in message.text
     assert "until 09:42 UTC (10 minutes)" in " ".join(words(message.text))
-    assert message.valid_until_ms == AT_MS + CODE_MS
+    assert message.valid_until_ms == AT_MS + LIFETIME_MS
 
 
 @pytest.mark.parametrize("kind", [*CODES, *NOTICES])
@@ -89,6 +92,11 @@ def test_it_says_what_to_do_if_it_was_not_you(kind: str) -> None:
 @pytest.mark.parametrize("kind", NOTICES)
 def test_a_notice_holds_for_ever(kind: str) -> None:
     assert NOTICES[kind]().valid_until_ms == 0
+
+
+def test_an_invitation_says_how_long_it_holds() -> None:
+    days = links._LIFETIMES_MS["invite"] // DAY_MS
+    assert f"works once, for {days} days." in " ".join(words(EVERY["invitation"]().text))
 
 
 def test_a_link_stays_whole() -> None:
