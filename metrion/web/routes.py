@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
-from metrion.web.pages import errors, root
+from metrion.web.pages import entry, errors, links, root
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
 from metrion.web.visit import TooMany, Visit
@@ -44,7 +44,21 @@ class Page(NamedTuple):
     post: Answer | None = None
 
 
-PAGES = (Page("/", Access.ANYBODY, get=root.show),)
+PAGES = (
+    Page("/", Access.ANYBODY, get=root.show),
+    Page("/signup", Access.ANYBODY, get=entry.show_signup, post=entry.sign_up),
+    Page("/invite/{token}", Access.ANYBODY, get=entry.show_signup),
+    Page("/login", Access.ANYBODY, get=entry.show_login, post=entry.log_in),
+    Page("/logout", Access.ANYBODY, post=entry.log_out),
+    Page("/login/code", Access.ANYBODY, get=entry.show_ask, post=entry.ask),
+    Page("/reset", Access.ANYBODY, get=entry.show_ask, post=entry.ask),
+    Page("/login/code/enter", Access.ANYBODY, get=entry.show_code, post=entry.enter_code),
+    Page("/reset/enter", Access.ANYBODY, get=entry.show_code, post=entry.enter_code),
+    Page("/confirm", Access.ANYBODY, get=entry.show_code, post=entry.enter_code),
+    Page("/code/again", Access.ANYBODY, post=entry.send_again),
+    Page("/link/{token}", Access.ANYBODY, get=links.show_sign_in, post=links.sign_in),
+    Page("/claim/{token}", Access.ANYBODY, get=links.show_claim, post=links.claim),
+)
 
 
 def create_app(site: Site, ready: Callable[[], bool]) -> App:

@@ -13,7 +13,9 @@ from metrion.accounts.limits import Limits
 from metrion.accounts.passwords import Passwords
 from metrion.accounts.vault import Vault
 from metrion.config import Settings
-from metrion.mail.outbox import mail_on
+from metrion.mail.letters import Letters
+from metrion.mail.message import Message
+from metrion.mail.outbox import mail_on, post
 from metrion.storage.database import Connection, Engine
 from metrion.web.assets import Assets
 
@@ -50,7 +52,8 @@ class Site:
         self.public_url = settings.public_url or address
         self.secure = self.public_url.startswith("https://")
         self.mail_on = mail_on(settings)
-        self.wake_mail = wake_mail
+        self.letters = Letters(self.public_url)
+        self._wake_mail = wake_mail
         self.passwords = Passwords()
         self.limits = Limits()
         self._reader = reader
@@ -71,8 +74,17 @@ class Site:
         Mail that `act` posts leaves at once. Raises what `act` raises.
         """
         result = await self._change(act, of)
-        self.wake_mail()
+        self._wake_mail()
         return result
+
+    async def reload(self, account_id: int) -> None:
+        """Make what is stored of an account effective at once: one that was just made, for instance."""
+        await self._change(lambda connection: None, account_id)
+
+    def post(self, connection: Connection, account_id: int, message: Message) -> None:
+        """Mail `message` if what the transaction changes is committed; nothing where mail is off."""
+        if self.mail_on:
+            post(connection, self.vault, account_id, message)
 
     def close(self) -> None:
         """End the threads and connections; no page is being made any more."""

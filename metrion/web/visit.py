@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from metrion.accounts.codes import Purpose
 from metrion.accounts.limits import Kind, address_key
 from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session
-from metrion.errors import MetrionError
+from metrion.errors import MetrionError, VaultError
 from metrion.kit.clock import now_ms
+from metrion.mail.letters import Occasion
 from metrion.web.client import client_address
 from metrion.web.site import Site
 
 _FORM_BYTES = 64 * 1024
 _VISIT_SECONDS = 24 * 3600
+_STEP = "metrion-step"
+_STEP_SECONDS = 30 * 60
 _AGENT_LENGTH = 200
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a browser keeps between asking for a code and typing it in. It may name an address without an account."""
+
+    email: str
+    purpose: Purpose
+    at_ms: int
+    password_hash: str = ""  # what was chosen at sign-up; an account has it once its address is confirmed
 
 
 class TooMany(MetrionError):
@@ -50,6 +65,13 @@ class Form(Mapping[str, str]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields
+
+
+class Errors(dict[str, str]):
+    """What is wrong, by field; "" for a field that is fine."""
+
+    def __missing__(self, field: str) -> str:
+        return ""
 
 
 class Visit:
@@ -107,6 +129,11 @@ class Visit:
         if seconds:
             raise TooMany(seconds)
 
+    @property
+    def occasion(self) -> Occasion:
+        """When and from where, for letters."""
+        return Occasion(now_ms(), self.agent, self.address)
+
     # ── the session's cookie ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -116,20 +143,46 @@ class Visit:
 
     def sign_in(self, cookie: str) -> None:
         """Give the browser a session that was started; anything it had before is replaced."""
-        self._cookies += [("metrion", cookie, ABSOLUTE_SECONDS), ("metrion-visit", "", 0)]
+        self._cookies += [("metrion", cookie, ABSOLUTE_SECONDS), ("metrion-visit", "", 0), (_STEP, "", 0)]
 
     def sign_out(self) -> None:
         """Take the session's cookie back."""
         self._cookies.append(("metrion", "", 0))
+
+    @property
+    def step(self) -> Step | None:
+        """What `remember` kept; None where there is nothing, or it has grown old."""
+        try:
+            sealed = urlsafe_b64decode(self._cookie(_STEP))
+            step = msgspec.json.decode(self.site.vault.open(0, _STEP, sealed).reveal(), type=Step)
+        except (ValueError, VaultError):
+            return None
+        return step if now_ms() - step.at_ms < _STEP_SECONDS * 1000 else None
+
+    def remember(self, step: Step) -> None:
+        """Keep what the next page has to know in this browser, sealed."""
+        sealed = self.site.vault.seal(0, _STEP, msgspec.json.encode(step))
+        self._cookies.append((_STEP, urlsafe_b64encode(sealed).decode(), _STEP_SECONDS))
 
     def _cookie(self, name: str) -> str:
         return self.request.cookies.get(self.host_prefix + name, "")
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def render(self, template: str, code: int = 200, **context: Any) -> Response:
-        """A page from a template, which also gets `visit`, `account`, `site`, `csrf`, `status` and `now_ms`."""
-        given = {"account": self.session, "site": self.site, "csrf": self.csrf, "now_ms": now_ms()}
+    def render(
+        self, template: str, code: int = 200, *, errors: Mapping[str, str] | None = None, **context: Any
+    ) -> Response:
+        """A page from a template, which also gets `visit`, `account`, `site`, `csrf`, `status` and `now_ms`.
+
+        `errors`: what is wrong, by form field; the page says it beside the field.
+        """
+        given = {
+            "errors": Errors(errors or {}),
+            "account": self.session,
+            "site": self.site,
+            "csrf": self.csrf,
+            "now_ms": now_ms(),
+        }
         text = self.site.templates.get_template(template).render(visit=self, status=code, **given, **context)
         return self.finish(HTMLResponse(text, code))
 
