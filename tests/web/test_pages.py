@@ -106,7 +106,7 @@ def test_what_breaks_is_told_with_an_id(new_metrion: NewMetrion) -> None:
     browser.cookies["metrion"] = "somebody's-cookie"
     page = browser.get("/")
     assert page.status == 500
-    assert "What was recorded is safe" in page.text
+    assert "Recorded data is safe" in page.text
     lines = [json.loads(line) for line in metrion.log.read_text().splitlines() if line.startswith("{")]
     failed = [line for line in lines if line["event"] == "page_failed"]
     assert failed[0]["id"] in page.text
