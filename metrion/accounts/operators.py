@@ -21,9 +21,12 @@ class Listed(NamedTuple):
     requests: int  # ever, refused ones left out
 
 
-def list_accounts(connection: Connection) -> list[Listed]:
-    """Every account, the oldest first."""
-    requests = stored.count_requests(connection)
+def list_accounts(
+    connection: Connection, search: str = "", *, after: int = 0, limit: int | None = None
+) -> list[Listed]:
+    """Accounts whose address contains `search`, the oldest first, behind the account `after`; `limit` None: all."""
+    rows = stored.find_accounts(connection, search.strip().lower(), after, limit)
+    requests = stored.count_requests(connection, None if limit is None else [row.id for row in rows])
     return [
         Listed(
             account_id=row.id,
@@ -35,5 +38,5 @@ def list_accounts(connection: Connection) -> list[Listed]:
             used_ms=row.used_ms,
             requests=requests.get(row.id, 0),
         )
-        for row in stored.list_accounts(connection)
+        for row in rows
     ]

@@ -29,6 +29,14 @@ def list_accounts(connection: Connection, account_id: int | None = None) -> Sequ
     return connection.execute(query if account_id is None else query.where(accounts.c.id == account_id)).all()
 
 
+def find_accounts(connection: Connection, search: str, after: int, limit: int | None) -> Sequence[Row[Any]]:
+    """Accounts whose address contains `search`, in the order they were made, from behind the account `after`."""
+    query = select(accounts).where(accounts.c.id > after).order_by(accounts.c.id).limit(limit)
+    if search:
+        query = query.where(accounts.c.email.contains(search, autoescape=True))
+    return connection.execute(query).all()
+
+
 def update_account(connection: Connection, account_id: int, **columns: Any) -> None:
     """Set columns of an account."""
     connection.execute(update(accounts).where(accounts.c.id == account_id).values(columns))
@@ -39,9 +47,11 @@ def has_operator(connection: Connection) -> bool:
     return bool(connection.execute(select(exists().where(accounts.c.operator == 1))).scalar())
 
 
-def count_requests(connection: Connection) -> dict[int, int]:
-    """Requests ever, refused ones left out, of each account that made one."""
+def count_requests(connection: Connection, account_ids: Sequence[int] | None) -> dict[int, int]:
+    """Requests ever, refused ones left out, of each of those accounts (None: of all) that made one."""
     sums = select(model_days.c.account_id, func.sum(model_days.c.requests)).where(model_days.c.outcome != "rejected")
+    if account_ids is not None:
+        sums = sums.where(model_days.c.account_id.in_(account_ids))
     return {row[0]: row[1] for row in connection.execute(sums.group_by(model_days.c.account_id))}
 
 
