@@ -58,7 +58,6 @@ class Assets:
         body = asset.bodies[coding]
         headers = [
             (b"content-type", asset.type),
-            (b"content-length", str(len(body)).encode()),
             (b"cache-control", _CACHE),
             (b"vary", b"accept-encoding"),
             (b"x-content-type-options", b"nosniff"),
