@@ -119,7 +119,7 @@ class MailServer:
             enable_SMTPUTF8=True,
             hostname="mail.test",
             tls_context=None if self._smtps else self._tls,
-            auth_required=bool(self._user),
+            auth_exclude_mechanism=() if self._user else ("LOGIN", "PLAIN"),
             auth_require_tls=self._tls is not None and not self._smtps,
             authenticator=self._authenticate,
         )
@@ -139,11 +139,13 @@ class MailServer:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
     ) -> AuthResult:
         known = isinstance(data, LoginPassword) and b"%b:%b" % (data.login, data.password) == self._user.encode()
-        return AuthResult(success=known, auth_data=data.login.decode() if known else None)
+        return AuthResult(success=known, handled=False, auth_data=data.login.decode() if known else None)
 
     async def handle_MAIL(  # noqa: N802 (aiosmtpd names it)
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if self._user and not session.authenticated:
+            return "530 5.7.0 log in first"
         answer = await self.on_mail(address, server)
         if answer.startswith("250"):
             envelope.mail_from = address

@@ -10,7 +10,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -467,29 +466,6 @@ def test_doctor_only_warns_of_an_upstream_that_is_not_there_and_of_proxy_variabl
     )
     assert "HTTPS_PROXY is set and ignored" in done.out
     assert "hunter2" not in done.out
-
-
-@pytest.mark.usefixtures("upstream")
-def test_doctor_speaks_to_the_mail_server_and_shows_no_password(
-    metrion: Metrion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def be_smtp(listener: socket.socket) -> None:
-        peer, _ = listener.accept()
-        with peer, peer.makefile("rwb", buffering=0) as stream:
-            stream.write(b"220 ready\r\n")
-            while line := stream.readline():
-                stream.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"250 ok\r\n")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        monkeypatch.setenv("METRION_SMTP_URL", f"smtp://me:hunter2@127.0.0.1:{port}")
-        thread = threading.Thread(target=be_smtp, args=(listener,))
-        thread.start()
-        answered = metrion("doctor")
-        thread.join(10)
-    gone = metrion("doctor")
-    assert (findings(answered)["mail"], findings(gone)["mail"]) == ("OK", "WARN")
-    assert "hunter2" not in answered.out + gone.out
 
 
 def test_doctor_fails_for_a_wrong_setting(metrion: Metrion, monkeypatch: pytest.MonkeyPatch) -> None:

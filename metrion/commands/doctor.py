@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import smtplib
 import socket
 import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
 
+from metrion.accounts.emails import check_email
 from metrion.accounts.vault import Vault, check_canary, find_master_key, key_path
 from metrion.commands.common import DataDir, new_app
-from metrion.config import Settings, load_settings
+from metrion.config import Settings, is_loopback, load_settings
 from metrion.datadir import lock_holder, open_for_reading
 from metrion.errors import ConfigError, MetrionError
-from metrion.kit.clock import now_ms
+from metrion.kit.clock import iso, now_ms
 from metrion.kit.secrets import mask_credentials
+from metrion.mail.letters import Letters
+from metrion.mail.outbox import mail_on
+from metrion.mail.server import PROBLEMS, explain, sender_of, server_of
+from metrion.mail.trial import send_now, try_server
 from metrion.providers import PROVIDERS
 from metrion.storage.accounts import canaries
 from metrion.storage.database import quick_check
+from metrion.storage.outbox import waiting_mail
 
 app = new_app()
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 _CONNECT_SECONDS = 5.0
+_MAIL_MS = 60_000  # a mail that is older than this should have left
 _BUILT_MS = 1_793_491_200_000  # 2026-11-01: a clock before it is wrong
 _CENTURY_MS = 100 * 365 * 86_400_000
 _DRIFT_SECONDS = 0.05
@@ -44,7 +51,12 @@ class Finding(NamedTuple):
 
 
 @app.command()
-def doctor(data_dir: DataDir = None) -> None:
+def doctor(
+    mail_to: Annotated[
+        str | None, typer.Option(help="Also send a test mail there.", metavar="ADDRESS", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Look for what would go wrong, and say what to do.
 
     Checks configuration, data directory, database, master key, mail, clock and upstreams.
@@ -56,7 +68,8 @@ def doctor(data_dir: DataDir = None) -> None:
         raise typer.Exit(1) from None
     _say(Finding(OK, "configuration", "every setting is known and well-formed"))
     failed = False
-    for subject, check in CHECKS:
+    checks = CHECKS if mail_to is None else (*CHECKS, ("test mail", lambda one: _test_mail(one, mail_to)))
+    for subject, check in checks:
         try:
             findings = list(check(settings))
         except (MetrionError, OSError) as error:
@@ -117,18 +130,36 @@ def _master_key(settings: Settings) -> Iterator[Finding]:
 
 
 def _mail(settings: Settings) -> Iterator[Finding]:
-    if not settings.smtp_url:
-        yield Finding(OK, "mail", "not configured (METRION_SMTP_URL); no mail is sent")
+    if not mail_on(settings):
+        yield Finding(OK, "mail", "off: METRION_SMTP_URL is not set, so nobody is mailed")
         return
-    url = urlsplit(settings.smtp_url.reveal().decode(errors="replace"))
-    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
-    host, port = url.hostname or "", url.port or (465 if url.scheme == "smtps" else 587)
+    host, port, _ = server_of(settings)
+    sender = sender_of(settings)
     try:
-        with kind(host, port, timeout=_CONNECT_SECONDS) as server:
-            server.noop()
-        yield Finding(OK, "mail", f"{host}:{port} answers")
-    except OSError as error:  # smtplib's own errors are
-        yield Finding(WARN, "mail", f"{host}:{port} does not answer ({_reason(error)}); correct METRION_SMTP_URL")
+        how = asyncio.run(try_server(settings, _CONNECT_SECONDS))
+        yield Finding(OK, "mail", f"{host}:{port} answers ({how}) and would take mail from {sender}")
+    except PROBLEMS as problem:
+        yield Finding(WARN, "mail", f"{host}:{port} fails ({explain(problem)}); correct METRION_SMTP_URL")
+    if sender.domain == "localhost" and not is_loopback(host):
+        yield Finding(WARN, "mail", f"other servers refuse mail from {sender}; set METRION_MAIL_FROM")
+    with open_for_reading(settings) as engine, engine.connect() as connection:
+        count, since_ms, latest = waiting_mail(connection)
+    if latest or (count and now_ms() - since_ms > _MAIL_MS):
+        trouble = f"; what went wrong: {latest}" if latest else ""
+        yield Finding(WARN, "mail", f"{count} not sent yet, the oldest from {iso(since_ms)}{trouble}")
+
+
+def _test_mail(settings: Settings, address: str) -> Iterator[Finding]:
+    if not mail_on(settings):
+        yield Finding(FAIL, "test mail", "mail is off; set METRION_SMTP_URL")
+        return
+    try:
+        letter = Letters(settings.origin).test(check_email(address))
+        asyncio.run(send_now(settings, letter, _CONNECT_SECONDS))
+    except PROBLEMS as problem:
+        yield Finding(FAIL, "test mail", f"the mail server did not take it ({explain(problem)})")
+    else:
+        yield Finding(OK, "test mail", f"the mail server took it; see whether it arrives at {address}")
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ Certificates are always checked, against the system's store or the one that SSL_
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from email.headerregistry import Address
@@ -31,6 +32,11 @@ from metrion.kit.mailbox import parse_mailbox
 PROBLEMS = (SMTPException, OSError, RuntimeError, ValueError)
 SECONDS = 30.0  # for each answer of the server
 _CLOSING = 421
+_OFFERS_NOT = {  # aiosmtplib's words, up to "extension"
+    "SMTP STARTTLS": "it offers no encryption (STARTTLS)",
+    "The SMTP AUTH": "it offers no log-in",
+    "No suitable authentication method found.": "it offers no way to log in that is known here",
+}
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")  # RFC 3463
 
 
@@ -96,13 +102,13 @@ def explain(problem: BaseException) -> str:
         return f"TLS fails: {(problem.reason or 'unknown reason').lower().replace('_', ' ')}"
     if isinstance(problem, SMTPServerDisconnected):
         return "it hangs up"
-    if problem.__cause__ is not None:
-        return explain(problem.__cause__)
     if isinstance(problem, TimeoutError):
         return "no answer in time"
-    if isinstance(problem, OSError) and problem.strerror:
-        return problem.strerror
-    return str(problem) or type(problem).__name__
+    if problem.__cause__ is not None:
+        return explain(problem.__cause__)
+    if isinstance(problem, OSError) and problem.errno:  # asyncio's own words repeat the address
+        return os.strerror(problem.errno) if problem.errno > 0 else problem.strerror or "no such host"
+    return _OFFERS_NOT.get(str(problem).partition(" extension")[0], str(problem) or type(problem).__name__)
 
 
 def _answer(problem: SMTPResponseException) -> str:
