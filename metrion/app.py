@@ -23,6 +23,7 @@ from metrion.control import listen
 from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
+from metrion.ledger.caretaker import Caretaker
 from metrion.ledger.journal import Journal
 from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
@@ -78,7 +79,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     proxy = Proxy(settings, loop, registry, admission, journal, writer)
     listener = _bind(settings)
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
-    site = _site(settings, vault, registry, writer, mail, listener)
+    caretaker = Caretaker(writer, journal)
+    site = _site(settings, vault, registry, writer, mail, caretaker, listener)
     server = _Server(proxy, _config(settings, create_app(site, lambda: proxy.ready), proxy), started)
     writer.start()
     _quiet_interpreter()
@@ -88,13 +90,16 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     if settings.rates_refresh == "on":
         rates.start()
     mail.start()
-    control = await listen(settings, _operations(settings, writer, book, registry, vault, site.public_url))
+    caretaker.start()
+    operations = _operations(settings, writer, book, registry, vault, caretaker, site.public_url)
+    control = await listen(settings, operations)
     try:
         await server.serve(sockets=[listener])
     finally:
         control.close()
         rates.stop()
         await mail.stop()
+        await caretaker.stop()
         site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
@@ -128,7 +133,13 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 def _site(
-    settings: Settings, vault: Vault, registry: Registry, writer: Writer, mail: Sender, listener: socket.socket
+    settings: Settings,
+    vault: Vault,
+    registry: Registry,
+    writer: Writer,
+    mail: Sender,
+    caretaker: Caretaker,
+    listener: socket.socket,
 ) -> Site:
     async def change(act: Callable[[Connection], T], of: int) -> T:
         def job(database: Database) -> T:
@@ -139,7 +150,10 @@ def _site(
                     registry.reload_account(connection, of)
             return result
 
-        return await writer.run(job)
+        result = await writer.run(job)
+        if of:
+            caretaker.wake()
+        return result
 
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
@@ -200,7 +214,13 @@ class _Server(uvicorn.Server):
 
 
 def _operations(
-    settings: Settings, writer: Writer, book: PriceBook, registry: Registry, vault: Vault, origin: str
+    settings: Settings,
+    writer: Writer,
+    book: PriceBook,
+    registry: Registry,
+    vault: Vault,
+    caretaker: Caretaker,
+    origin: str,
 ) -> Callable[[str, dict[str, Any]], Any]:
     """What commands ask for through the control socket: run by the writer, effective before the answer.
 
@@ -210,13 +230,16 @@ def _operations(
     def change_account(database: Database, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         with database.begin() as connection:
             result = ACCOUNT_OPERATIONS[name](connection, vault, arguments)
-        with database.begin() as connection:
-            registry.reload_account(connection, int(result["account_id"]))
+        if "account_id" in result:
+            with database.begin() as connection:
+                registry.reload_account(connection, int(result["account_id"]))
         return result | {"origin": origin}
 
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name in ACCOUNT_OPERATIONS:
-            return await writer.run(lambda database: change_account(database, name, arguments))
+            result = await writer.run(lambda database: change_account(database, name, arguments))
+            caretaker.wake()
+            return result
         if name in LEDGER_OPERATIONS:  # the book is the writer's own
             return await writer.run(lambda database: LEDGER_OPERATIONS[name](settings, database, book, arguments))
         raise InputError("the running server does not know this operation; restart it")

@@ -13,6 +13,7 @@ from typing import Any
 from metrion.accounts import people
 from metrion.accounts import provider_keys as keys
 from metrion.accounts.codes import pending_codes
+from metrion.accounts.deletion import begin_deletion
 from metrion.accounts.emails import check_email, find_account
 from metrion.accounts.links import issue_link
 from metrion.accounts.tokens import replace_token
@@ -75,6 +76,13 @@ def enable_account(connection: Connection, vault: Vault, args: dict[str, Any]) -
     return _set_disabled(connection, args, disabled=False)
 
 
+def delete_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
+    """{email} → {account_id, email, facts: [[kind, how many]]}; what it recorded is left to `ledger.erasure`."""
+    account_id, _ = find_account(connection, _text(args, "email"))
+    deleted = begin_deletion(connection, vault, account_id)
+    return {"account_id": account_id, "email": deleted.email, "facts": deleted.facts()}
+
+
 def invite(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
     """{email} → {account_id: 0, email, token}: of a link to sign up by, for that address alone unless it is ""."""
     email = _text(args, "email")
@@ -118,6 +126,7 @@ OPERATIONS: dict[str, Operation] = {
     "set_plan": set_plan,
     "disable_account": disable_account,
     "enable_account": enable_account,
+    "delete_account": delete_account,
     "invite": invite,
     "sign_in_link": sign_in_link,
     "show_codes": show_codes,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
 
 from metrion.accounts.links import Purpose, link_url
+from metrion.accounts.operations import delete_account
 from metrion.accounts.operators import Listed, list_accounts
+from metrion.accounts.vault import open_vault
 from metrion.commands.common import DataDir, count, new_app, print_table
 from metrion.config import load_settings
 from metrion.control import perform
 from metrion.datadir import open_for_reading
+from metrion.errors import InputError
 from metrion.kit.clock import iso
+from metrion.ledger.erasure import erase_alone
+from metrion.storage.database import Database
 
 app = new_app()
 
@@ -108,6 +113,32 @@ def code(email: Email, data_dir: DataDir = None) -> None:
         return
     lines = [(one["code"], one["purpose"], one["subject"], iso(one["expires_ms"])[:19]) for one in done["codes"]]
     print_table(("CODE", "FOR", "NEW ADDRESS", "EXPIRES (UTC)"), lines)
+
+
+@app.command()
+def delete(
+    email: Email,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete an account for good, with everything that was recorded of it."""
+    settings = load_settings(data_dir=data_dir)
+    if not yes and typer.prompt(f"This cannot be undone. Type {email} to delete it").strip() != email:
+        raise InputError("that is not the address; nothing is deleted")
+
+    def here(database: Database) -> dict[str, Any]:
+        vault = open_vault(settings, database)
+        with database.begin() as connection:
+            done = delete_account(connection, vault, {"email": email})
+        erase_alone(settings, database)
+        return done | {"erased": True}
+
+    done = perform(settings, "delete_account", {"email": email}, here)
+    print(f"{done['email']} is deleted: its keys are refused, and nobody can sign in to it.")
+    for kind, number in done["facts"]:
+        print(f"  {kind}: {number}")
+    if not done.get("erased"):
+        print("The running server now erases what it recorded, and says accounts_erased in its log when that is done.")
 
 
 def _link(purpose: Purpose, operation: str, email: str, data_dir: DataDir) -> str:

@@ -53,6 +53,7 @@ class Journal:
         self._thens_after_sync: list[Then] = []
         self._unsettled: Counter[int] = Counter()  # segment → records whose rows are not committed yet
         self._failing = False
+        self._sealing = False
         self._sync = _Syncer(loop)
         self._open_next()
 
@@ -83,7 +84,8 @@ class Journal:
             _call(then, kept)
         if after_sync:
             self._sync.wait_for(after_sync, kept)
-        if self._size > _SEGMENT_BYTES:
+        # Not while records wait already that were told this segment's number.
+        if (self._size > _SEGMENT_BYTES or self._sealing) and not self._records:
             self._open_next()
 
     def _write(self, data: bytes) -> bool:
@@ -163,6 +165,15 @@ class Journal:
         for segment in segments:
             self._sizes.pop(segment, None)
             self._unsettled.pop(segment, None)
+
+    async def seal(self) -> list[Path]:
+        """Go on in a new segment; returns those before it, which nothing is written to any more."""
+        segment = self._segment
+        self._sealing = True
+        while self._segment == segment:
+            await self.drain()
+        self._sealing = False
+        return [path for path in segment_paths(self._folder) if int(path.stem) < self._segment]
 
     async def drain(self) -> None:
         """Return when all that was appended is kept, or known not to be, and who waited for it was told."""

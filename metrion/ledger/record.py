@@ -29,15 +29,23 @@ def frame(kind: bytes, call: Call) -> bytes:
 
 def records(data: bytes) -> Iterator[tuple[bytes, Call]]:
     """(kind, call) of each whole record of a segment; stops at one that is cut or damaged, as a crash leaves it."""
+    for _, kind, call in frames(data):
+        if call is not None:
+            yield kind, call
+
+
+def frames(data: bytes) -> Iterator[tuple[bytes, bytes, Call | None]]:
+    """(the record as it stands, kind, call) of each whole record; the call is None where it is not understood."""
     at = 0
     while payload := _payload(data, at):
-        at += _FRAME.size + len(payload)
+        end = at + _FRAME.size + len(payload)
+        call: Call | None = None
         try:
             call = _decode(payload[1:])
         except (ValueError, RecursionError) as problem:  # whole, but not as we write it: its neighbours shall be read
             log.error("record_not_understood", why=type(problem).__name__)
-        else:
-            yield payload[:1], call
+        yield data[at:end], payload[:1], call
+        at = end
     if at < len(data):
         log.warning("journal_damaged", read=at, unread=len(data) - at)
 

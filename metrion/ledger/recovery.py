@@ -6,10 +6,12 @@ from pathlib import Path
 
 import structlog
 
+from metrion.accounts.deletion import who_is_gone
 from metrion.call import Call
 from metrion.config import Settings
 from metrion.ledger.journal import segment_paths
 from metrion.ledger.record import COMPLETION, records
+from metrion.ledger.rewrite import drop_drafts
 from metrion.ledger.writer import interrupted, write_apart, write_calls
 from metrion.prices.catalog import PriceBook
 from metrion.storage.database import Database
@@ -19,16 +21,23 @@ log = structlog.get_logger("metrion.ledger")
 
 
 def recover(settings: Settings, database: Database) -> int:
-    """Write the journal's calls that have no row, an intent without completion as `interrupted`; returns how many."""
+    """Write the journal's calls that have no row, an intent without completion as `interrupted`; returns how many.
+
+    Calls of an account that was deleted are dropped.
+    """
+    drop_drafts(settings.data_dir / "journal")
     segments = segment_paths(settings.data_dir / "journal")
     if not segments:
         return 0
     book = PriceBook.load(settings.own_prices)
+    is_gone = who_is_gone(settings, database)
     found = 0
     open_calls: dict[bytes, Call] = {}
     ended: dict[bytes, Call] = {}  # a stream may have two completions, of which the second knows more
     for segment in segments:
         for kind, call in records(segment.read_bytes()):
+            if is_gone(call.account_id):
+                continue
             if kind != COMPLETION:
                 open_calls[call.id] = call
                 continue

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -92,7 +92,9 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()  # a command waits, or we stop: write what there is now
+        self._gone: set[int] = set()
         self._backlog = 0
+        self.dropped = 0  # calls of accounts that are gone
         self._tidied = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrion-writer", daemon=True)
@@ -151,9 +153,20 @@ class Writer:
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
                 self._tidy()
 
+    def drop(self, accounts: Collection[int]) -> None:
+        """From now on write nothing of these accounts, which are deleted. For a job."""
+        self._gone.update(accounts)
+
+    def _kept(self, calls: list[Call]) -> list[Call]:
+        kept = [call for call in calls if call.account_id not in self._gone]
+        self.dropped += len(calls) - len(kept)
+        return kept
+
     def _write(self, done: list[Done], refusals: list[Call]) -> bool:
         """Write a batch, however long the database takes to take it; False where it did not before the end."""
         calls = [call for call, _, _ in done]
+        if self._gone:
+            calls, refusals = self._kept(calls), self._kept(refusals)
         self._backlog = len(calls)
         tries = 0
         while True:

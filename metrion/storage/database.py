@@ -41,6 +41,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = -1
         self._engine = create_engine(
             "sqlite://", creator=lambda: _connect_writer(path), poolclass=StaticPool, hide_parameters=True
         )
@@ -56,15 +57,48 @@ class Database:
 
     def checkpoint(self) -> bool:
         """Move the WAL into the database file and fsync it; False where a reader kept a part of it from moving."""
-        raw = self.connection.connection.dbapi_connection  # SQLAlchemy would begin a transaction, which is in the way
-        assert isinstance(raw, sqlite3.Connection)
-        busy, in_wal, moved = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        busy, in_wal, moved = self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return not busy and in_wal == moved
+
+    def empty_wal(self) -> bool:
+        """Move the WAL into the database file, and leave no older copy of a page: not in the WAL, not in our cache.
+
+        False where a reader is in the way; it is not waited for.
+        """
+        raw = self._raw
+        raw.execute("PRAGMA busy_timeout=0")
+        try:
+            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            raw.execute("PRAGMA shrink_memory")
+            return not busy
+        finally:
+            raw.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+
+    @property
+    def file(self) -> int:
+        """A descriptor of the database file, for `wipe`.
+
+        It stays open as long as the connection: to close any descriptor of a file drops all locks that the process has
+        on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        """
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        return self._file
+
+    @property
+    def _raw(self) -> sqlite3.Connection:
+        # Past SQLAlchemy, which would begin a transaction, and that is in the way of a checkpoint.
+        raw = self.connection.connection.dbapi_connection
+        assert isinstance(raw, sqlite3.Connection)
+        return raw
 
     def close(self) -> None:
         """Checkpoint and close."""
         self.connection.close()
         self._engine.dispose()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def open_writer(settings: Settings) -> Database:
@@ -127,6 +161,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         "trusted_schema=OFF",
+        "secure_delete=ON",  # what is deleted is overwritten; Debian's SQLite does so anyway
         f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -71,14 +71,29 @@ def tombstones(connection: Connection) -> set[bytes]:
     return set(connection.execute(select(deletions.c.digest)).scalars())
 
 
-def delete_some(connection: Connection, table: Table, account_id: int, limit: int, before: bytes | None = None) -> int:
-    """Delete the first `limit` rows of an account in `table`, one of IN_STEPS; returns how many are gone.
+class Part(NamedTuple):
+    """What an account has in one of IN_STEPS; of OF_CALLS perhaps only what has a request id below `before`."""
 
-    `before`: of OF_CALLS, only what has a request id below it.
-    """
-    mine = _of(table, account_id)
-    if before is not None:
-        mine &= table.c.request_id < before
+    table: Table
+    account_id: int
+    before: bytes | None = None
+
+
+def parts_of(account_id: int) -> list[Part]:
+    """All that is deleted in steps."""
+    return [Part(table, account_id) for table in IN_STEPS]
+
+
+def old_parts_of(account_id: int, before: bytes) -> list[Part]:
+    """Its calls that began before the time of that request id, and what they once cost; totals stay."""
+    return [Part(table, account_id, before) for table in OF_CALLS]
+
+
+def delete_some(connection: Connection, part: Part, limit: int) -> int:
+    """Delete the first `limit` rows of a part; returns how many there were."""
+    table, mine = part.table, _of(part.table, part.account_id)
+    if part.before is not None:
+        mine &= table.c.request_id < part.before
     # Up to the key of the last one: one range of the table's tree, which is eight times as fast as row by row.
     rest = tuple(table.primary_key)[1:]
     last = connection.execute(select(*rest).where(mine).order_by(*rest).offset(limit - 1).limit(1)).one_or_none()
