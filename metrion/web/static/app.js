@@ -6,6 +6,7 @@
   const REVEALED_MS = 30_000;
   const COPIED_MS = 2_000;
   const SEQUENCE_MS = 1_200;
+  const SENT_MS = 10_000;
   const PLACES = { d: "/dashboard", l: "/logs", a: "/alerts", i: "/integrate", s: "/settings" };
 
   const root = document.documentElement;
@@ -195,20 +196,21 @@
   }
 
   function onSubmit(event) { // a second click must not send a form twice
-    const button = event.submitter;
-    if (event.defaultPrevented || !button || event.target.method !== "post") return;
-    setTimeout(() => {
-      button.disabled = true;
-      button.setAttribute("aria-busy", "true");
-    });
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return; // htmx queues by itself
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = "yes";
+    event.submitter?.setAttribute("aria-busy", "true");
+    setTimeout(() => sendable(form), SENT_MS); // an answer that is a file leaves the page as it is
   }
 
-  function onPageShow(event) {
-    if (!event.persisted) return; // back from the browser's cache of pages
-    for (const button of document.querySelectorAll('button[aria-busy="true"]')) {
-      button.disabled = false;
-      button.removeAttribute("aria-busy");
-    }
+  function sendable(form) {
+    delete form.dataset.sent;
+    form.querySelector('[aria-busy="true"]')?.removeAttribute("aria-busy");
+  }
+
+  function onPageShow() { // also back from the browser's cache of pages
+    document.querySelectorAll("form[data-sent]").forEach(sendable);
   }
 
   // ── Keyboard ────────────────────────────────────────────────────────────────────────────────────────────────────────
