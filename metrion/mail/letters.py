@@ -230,7 +230,7 @@ class Letters:
             lead="All other sessions are logged out. Your Metrion key and apps that use it are not affected.",
             facts=_facts(occasion),
             rest=["If this was not you, set a new one at once, with a code sent to this address."],
-            help=Link("Set a new password", f"{self._url}/login"),
+            help=Link("Set a new password", f"{self._url}/reset"),
             why=f"this is the address of an account at {self.host}",
         )
         return self.write(to, letter)

@@ -22,7 +22,7 @@ from metrion.kit.clock import HOUR_MS, now_ms
 from metrion.kit.mailbox import mask_address
 from metrion.mail.message import POLICY, Message, write_mail
 from metrion.mail.outbox import Posted, mail_on, open_mail
-from metrion.mail.server import PROBLEMS, explain, judge, new_connection, sender_of
+from metrion.mail.server import PROBLEMS, SECONDS, explain, judge, new_connection, sender_of
 from metrion.storage import outbox as stored
 from metrion.storage.database import Database, Engine
 from metrion.storage.outbox import StoredMail
@@ -65,6 +65,7 @@ class Sender:
         loop: asyncio.AbstractEventLoop,
         *,
         pauses_ms: Sequence[int] = PAUSES_MS,
+        seconds: float = SECONDS,
     ) -> None:
         self._on = mail_on(settings)
         self._vault = vault
@@ -73,7 +74,7 @@ class Sender:
         self._loop = loop
         self._pauses_ms = pauses_ms
         self._from = sender_of(settings)
-        self._client = new_connection(settings)
+        self._client = new_connection(settings, seconds)
         self._woken = asyncio.Event()
         self._wire = asyncio.Lock()  # held while a mail is on the wire, until its row says what came of it
         self._task: asyncio.Task[None] | None = None

@@ -58,7 +58,7 @@ def server_of(settings: Settings) -> tuple[str, int, bool]:
     return url.hostname or "", url.port or (465 if secure else 587), secure
 
 
-def new_connection(settings: Settings, seconds: float = SECONDS) -> SMTP:
+def new_connection(settings: Settings, seconds: float) -> SMTP:
     """A client that is not connected yet; `connect` also encrypts and logs in. What it raises is one of PROBLEMS."""
     url = urlsplit(settings.smtp_url.reveal().decode())
     host, port, secure = server_of(settings)

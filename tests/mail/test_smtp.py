@@ -145,7 +145,7 @@ async def test_who_mail_comes_from(settings: Settings, sender: str) -> None:
 
 
 async def test_it_greets_by_its_public_name() -> None:
-    assert new_connection(at("smtp://mail.example.com")).local_hostname == "metrion.example.com"
+    assert new_connection(at("smtp://mail.example.com"), 1).local_hostname == "metrion.example.com"
 
 
 @pytest.mark.parametrize(
