@@ -8,14 +8,16 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
 import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
+from metrion.accounts.links import link_url
 from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
+from metrion.accounts.people import claim_link
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
@@ -49,12 +51,22 @@ T = TypeVar("T")
 log = structlog.get_logger("metrion")
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    uvloop.run(serve(settings))
+class Start(NamedTuple):
+    """What whoever starts a server may tell people once it listens."""
+
+    origin: str  # where its pages are
+    claim: str  # a link that makes whoever opens it the operator; "" where there is one
 
 
-async def serve(settings: Settings, *, started: Callable[[], None] | None = None) -> None:
+Started = Callable[[Start], None]
+
+
+def run(settings: Settings, started: Started) -> None:
+    """Serve until SIGTERM or SIGINT; `started` is called when it listens."""
+    uvloop.run(serve(settings, started))
+
+
+async def serve(settings: Settings, started: Started) -> None:
     """Serve proxy and pages on one listener until a signal; `started` is called when it listens; MetrionError."""
     with hold_lock(settings, "serve"):
         database = open_writer(settings)
@@ -62,12 +74,12 @@ async def serve(settings: Settings, *, started: Callable[[], None] | None = None
             migrate(database)
             vault = open_vault(settings, database)
             recover(settings, database)
-            await _serve(settings, database, vault, started or (lambda: None))
+            await _serve(settings, database, vault, started)
         finally:
             database.close()
 
 
-async def _serve(settings: Settings, database: Database, vault: Vault, started: Callable[[], None]) -> None:
+async def _serve(settings: Settings, database: Database, vault: Vault, started: Started) -> None:
     loop = asyncio.get_running_loop()
     book = PriceBook.load(settings.own_prices)
     journal = Journal(settings.data_dir / "journal", loop, strict=settings.durability == "strict")
@@ -76,12 +88,15 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     with database.begin() as connection:
         registry = Registry.load(connection, vault)
         _restore(admission, connection, settings, loop.time())
+        claim = claim_link(connection)
     proxy = Proxy(settings, loop, registry, admission, journal, writer)
     listener = _bind(settings)
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
     caretaker = Caretaker(writer, journal)
     site = _site(settings, vault, registry, writer, mail, caretaker, listener)
-    server = _Server(proxy, _config(settings, create_app(site, lambda: proxy.ready), proxy), started)
+    start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
+    app = create_app(site, lambda: proxy.ready)
+    server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
     writer.start()
     _quiet_interpreter()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from metrion.accounts.operations import create_account, set_provider_key
+from metrion.accounts.links import link_url
+from metrion.accounts.operations import create_account, set_provider_key, sign_in_link
 from metrion.accounts.tokens import reveal_token
 from metrion.accounts.vault import open_vault
 from metrion.app import serve
@@ -37,27 +38,30 @@ def run(settings: Settings) -> None:
         upstreams = {f"upstream_{provider}": origin for provider, origin in origins.items()}
         # Sample traffic is more than one key may send in a minute; and a demonstration asks nobody outside.
         settings = msgspec.structs.replace(settings, rate_limit_per_minute=0, rates_refresh="off", **upstreams)
-        uvloop.run(_run(settings, _prepare_account(settings)))
+        uvloop.run(_run(settings, *_prepare_account(settings)))
 
 
-async def _run(settings: Settings, token: str) -> None:
+async def _run(settings: Settings, token: str, sign_in: str) -> None:
     started = asyncio.Event()
-    traffic = asyncio.create_task(_use(settings, token, started))
+    traffic = asyncio.create_task(_use(settings, token, sign_in, started))
     try:
-        await serve(settings, started=started.set)
+        await serve(settings, lambda start: started.set())
     finally:
         traffic.cancel()
 
 
-async def _use(settings: Settings, token: str, started: asyncio.Event) -> None:
+async def _use(settings: Settings, token: str, sign_in: str, started: asyncio.Event) -> None:
     await started.wait()
-    print(welcome(settings, token), flush=True)
+    print(welcome(settings, token, sign_in), flush=True)
     await send_traffic(settings.address, token, seconds=TRAFFIC_SECONDS, rate=TRAFFIC_RATE, seed=SEED)
     print("The sample traffic is over; Metrion keeps running. Ctrl-C stops it.", flush=True)
 
 
-def _prepare_account(settings: Settings) -> str:
-    """The Metrion key of the demo's account, which is made if it is not there, with a key for each provider."""
+def _prepare_account(settings: Settings) -> tuple[str, str]:
+    """The Metrion key of the demo's account and a link to sign in to it.
+
+    The account is made if it is not there, with a key for each provider.
+    """
     with open_for_writing(settings) as database:
         vault = open_vault(settings, database)
         with database.begin() as connection:
@@ -69,16 +73,21 @@ def _prepare_account(settings: Settings) -> str:
             for provider in PROVIDERS:
                 key = {"email": EMAIL, "provider": provider, "key": f"sandbox-key-of-{provider}"}
                 set_provider_key(connection, vault, key)
-            return token
+            link = sign_in_link(connection, vault, {"email": EMAIL})["token"]
+            return token, link_url(settings.origin, "sign_in", link)
 
 
-def welcome(settings: Settings, token: str) -> str:
+def welcome(settings: Settings, token: str, sign_in: str) -> str:
     """What the demo prints once it runs."""
     address = settings.address
     program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "metrion" else "metrion"
     return f"""\
 
 Metrion runs at {address} with sandbox providers: nothing leaves this machine, and nothing costs anything.
+
+Open its pages (this link signs you in, once, within ten minutes):
+
+{sign_in}
 
 Metrion key:  {token}
 
@@ -94,6 +103,7 @@ See what was recorded (sample traffic arrives for about ten minutes):
 
 {program} logs --account {EMAIL} --data-dir {settings.data_dir}
 {program} usage --account {EMAIL} --by model --data-dir {settings.data_dir}
+{program} account link {EMAIL} --data-dir {settings.data_dir}    # another link to sign in by
 
 Ctrl-C stops it.
 """
