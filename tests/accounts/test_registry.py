@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from metrion.accounts.deletion import begin_deletion
 from metrion.accounts.operations import OPERATIONS
 from metrion.accounts.registry import Registry
 from metrion.accounts.tokens import new_token, parse_token
@@ -78,6 +79,26 @@ def test_a_regenerated_key_is_refused_at_once_and_others_stay(server: Server) ->
     assert server.registry.find(old) is None
     assert server.registry.find(new).email == "a@example.com"  # type: ignore[union-attr]
     assert server.registry.find(other).email == "b@example.com"  # type: ignore[union-attr]
+
+
+def test_a_deleted_account_is_gone_with_its_keys_at_once_and_others_stay(server: Server) -> None:
+    token, other = server.create(), server.create("b@example.com")
+    server.perform("set_provider_key", email="a@example.com", provider="openai", key="sk-proj-1")
+    found, version = server.registry.find(token), server.registry.version
+    assert found is not None
+    with server.database.begin() as connection:
+        begin_deletion(connection, server.vault, found.id)
+    assert server.registry.find(token) is found  # until it is reloaded
+    with server.database.begin() as connection:
+        server.registry.reload_account(connection, found.id)
+    assert server.registry.find(token) is None
+    assert server.registry.version > version
+    assert server.registry.find(other).email == "b@example.com"  # type: ignore[union-attr]
+    assert server.reread().find(token) is None
+    with server.database.begin() as connection:  # of nobody's, and of one that never was
+        for nobody in (0, 99, found.id):
+            server.registry.reload_account(connection, nobody)
+    assert server.registry.find(other) is not None
 
 
 def test_a_restart_finds_what_was_there(server: Server) -> None:
