@@ -27,7 +27,7 @@ from metrion.web.visit import Form, Step, TooMany, Visit
 
 _HOME = "/integrate"
 _CODE_PAGES = {"confirm": "/confirm", "login": "/login/code/enter", "reset": "/reset/enter"}
-_OURS = re.compile(r"/[a-z][a-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
+_OURS = re.compile(r"(/[A-Za-z0-9_-]+)+")
 _WRONG = "The address or the password is wrong. You can also log in with a code."
 _WRONG_NO_MAIL = "The address or the password is wrong."
 _EXPIRED = "This code has expired. Codes are valid for 10 minutes; ask for a new one."
