@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from metrion.config import Settings
-from metrion.kit.clock import DAY_MS
+from metrion.errors import InputError
+from metrion.kit.clock import DAY_MS, now_ms
+from metrion.storage.accounts import list_accounts
+from metrion.storage.database import Connection
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -28,6 +31,14 @@ def monthly_requests(plan: Plan, settings: Settings) -> int:
     return settings.free_monthly_requests if plan is FREE else plan.monthly_requests
 
 
-def visible_since(plan: str, now_ms: int) -> int:
-    """From when on an account's rows may be shown, in Unix ms; older ones count as deleted already."""
-    return max(now_ms - PLANS[plan].retention_days * DAY_MS, 0)
+def visible_since(plan: str, moment_ms: int) -> int:
+    """From when on the rows of an account on `plan` may be shown, in Unix ms; older ones count as deleted already."""
+    return max(moment_ms - PLANS[plan].retention_days * DAY_MS, 0)
+
+
+def shown_since(connection: Connection, account_id: int) -> int:
+    """The same of an account as of now; InputError where there is none."""
+    rows = list_accounts(connection, account_id)
+    if not rows:
+        raise InputError(f"there is no account {account_id}")
+    return visible_since(rows[0].plan, now_ms())

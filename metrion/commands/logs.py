@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from metrion.accounts.emails import find_account
+from metrion.accounts.plans import shown_since
 from metrion.commands.common import (
     AccountEmail,
     DataDir,
@@ -49,13 +50,14 @@ def logs(
     history: History = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show an account's calls, one by one."""
+    """Show an account's calls, one by one, as far back as its plan keeps them."""
     if history and output != "jsonl":
         raise InputError("--history goes with --format jsonl")
     settings = load_settings(data_dir=data_dir)
     since_ms, until_ms = parse_time(since, "--since"), parse_time(until, "--until", end=True)
     with open_for_reading(settings) as engine, engine.connect() as connection:
         account_id, _ = find_account(connection, account)
+        since_ms = max(since_ms or 0, shown_since(connection, account_id))
         if output == "table":
             _print_table(recent_calls(connection, account_id, since_ms, until_ms, _LATEST))
             return

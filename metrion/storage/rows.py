@@ -88,9 +88,12 @@ def admitted_since(connection: Connection, account_id: int, since_ms: int, limit
 
 
 def month_used(connection: Connection, account_id: int, month_start_ms: int) -> int:
-    """How many of an account's calls since `month_start_ms` were answered with 2xx."""
-    days = tables.model_days
-    query = select(func.sum(days.c.requests)).where(
-        days.c.account_id == account_id, days.c.start_ms >= month_start_ms, days.c.status.between(200, 299)
+    """How many of an account's calls since `month_start_ms`, a full hour, were answered with 2xx.
+
+    By totals, for rows may be deleted before their month is over.
+    """
+    hours = tables.model_hours
+    query = select(func.sum(hours.c.requests)).where(
+        hours.c.account_id == account_id, hours.c.start_ms >= month_start_ms, hours.c.status.between(200, 299)
     )
     return connection.execute(query).scalar() or 0
