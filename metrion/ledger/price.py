@@ -88,6 +88,7 @@ def price(book: PriceBook, call: Call) -> Row:
         call.request_bytes,
         call.response_bytes,
         call.upstream_request_id or None,
+        *cost.split,
     )
 
 

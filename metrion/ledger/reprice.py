@@ -118,7 +118,8 @@ def _guessed(book: PriceBook, row: Any) -> Row:
     """The row of guessed usage with today's price of it."""
     cost = estimated(book.cost(row.provider, row.model, usage_of(row), row.started_ms))
     after = list(_row(row))
-    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost
+    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost[:3]
+    after[_AT["input_nano"] :] = cost.split
     return tuple(after)
 
 

@@ -20,16 +20,33 @@ NO_LIMIT = 1 << 62
 MOST_REFS = 3  # of the prices that made one cost; a batch may name many models
 
 
+class Split(NamedTuple):
+    """What of a cost is for which tokens, in nano-dollars; what is left of it is for tools and other quantities.
+
+    `saved` is no part of it: how much more the same tokens would have cost without caching, negative where less.
+    """
+
+    input: int = 0  # neither read from a cache nor written to one
+    cached: int = 0
+    written: int = 0  # to a cache
+    output: int = 0
+    saved: int = 0
+
+
+NO_SPLIT = Split()
+
+
 class Cost(NamedTuple):
     """What one call cost, in nano-dollars; `nano` is None where that is not known.
 
     `source` is "provider", "computed", "unpriced" (the book lacks a price) or "unknown" (no usable usage); `ref` says
-    which price it was, or why there is none.
+    which price it was, or why there is none. The split is that of computed costs: providers report one figure.
     """
 
     nano: int | None
     source: str
     ref: str | None
+    split: Split = NO_SPLIT
 
 
 class Line(NamedTuple):
@@ -107,23 +124,29 @@ UNKNOWN = Cost(None, "unknown", None)
 
 def price(sheet: Sheet, usage: Usage) -> Cost:
     """Return the cost of `usage` by `sheet`."""
-    amount = _common(sheet, usage)
-    if amount is None:
+    amounts = _common(sheet, usage)
+    if amounts is None:
         return price_all([(sheet, usage)])
-    return Cost(divide_half_even(amount, MILLION), "computed", sheet.ref)
+    split = _rounded(amounts, MILLION)
+    return Cost(split[0] + split[1] + split[2] + split[3], "computed", sheet.ref, split)
 
 
 def price_all(shares: list[tuple[Sheet, Usage]]) -> Cost:
     """Return the cost of several usages together, each by its own sheet; one without a price leaves all without."""
-    total, refs = 0, dict[str, None]()
+    total, refs, amounts = 0, dict[str, None](), (0,) * len(NO_SPLIT)
     for sheet, usage in shares:
-        amount = _common(sheet, usage)
+        if usage.reported_cost_nano is not None:
+            total += usage.reported_cost_nano * COMMON
+            continue
         try:
-            total += sum(map(_amount, charges(sheet, usage))) if amount is None else amount * (COMMON // MILLION)
+            found = charges(sheet, usage)
         except UnpriceableError as gap:
             return Cost(None, gap.source, f"{sheet.ref}: {gap}" if sheet.ref else str(gap))
+        total += sum(map(_amount, found))
+        amounts = tuple(map(sum, zip(amounts, _by_class(found, _rates_for(sheet, usage.input_tokens)), strict=True)))
         refs[sheet.ref] = None
-    return Cost(divide_half_even(total, COMMON), "computed", " + ".join(list(refs)[:MOST_REFS]))
+    ref = " + ".join(list(refs)[:MOST_REFS])
+    return Cost(divide_half_even(total, COMMON), "computed", ref, _rounded(amounts, COMMON))
 
 
 def explain(shares: list[tuple[str, Sheet, Usage]]) -> list[Line]:
@@ -135,7 +158,7 @@ def explain(shares: list[tuple[str, Sheet, Usage]]) -> list[Line]:
     sums: dict[tuple[str, Fee], int] = {}
     for label, sheet, usage in shares:
         try:
-            for charge in charges(sheet, usage):
+            for charge in _billed(sheet, usage):
                 key = (label + charge.name, charge.fee)
                 sums[key] = sums.get(key, 0) + charge.quantity
         except UnpriceableError:
@@ -147,6 +170,14 @@ def explain(shares: list[tuple[str, Sheet, Usage]]) -> list[Line]:
         shown += nano
         lines.append(Line(name, quantity, fee.nano, fee.per, nano))
     return lines
+
+
+def _billed(sheet: Sheet, usage: Usage) -> list[Charge]:
+    """Return the parts of `usage` with their prices, or the one figure that the provider gives for it."""
+    reported = usage.reported_cost_nano
+    if reported is None:
+        return charges(sheet, usage)
+    return [Charge("as reported", reported, Fee(1, 1))] if reported else []
 
 
 def charges(sheet: Sheet, usage: Usage) -> list[Charge]:
@@ -171,8 +202,8 @@ def _charge(name: str, quantity: int, fee: Fee | None) -> Charge:
     return Charge(name, quantity, fee)
 
 
-def _common(sheet: Sheet, usage: Usage) -> int | None:
-    """Return the common row's cost in millionths of a nano-dollar, without building charges; None for other rows."""
+def _common(sheet: Sheet, usage: Usage) -> tuple[int, ...] | None:
+    """Return the common row's split in millionths of a nano-dollar, without building charges; None for other rows."""
     rates = sheet.base
     if (
         usage.input_tokens > sheet.ceiling
@@ -189,17 +220,62 @@ def _common(sheet: Sheet, usage: Usage) -> int | None:
         or rates.cached_input is None
     ):
         return None
-    cached, output = usage.cached_input_tokens, usage.output_tokens
-    fresh, amount = usage.input_tokens - cached, 0
+    cached, output = usage.cached_input_tokens if rates.cached_input != rates.input else 0, usage.output_tokens
+    fresh, written, saved = usage.input_tokens - cached, 0, cached * (rates.input - rates.cached_input)
     short, long = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
     if short or long:
         if rates.cache_write_5m is None or rates.cache_write_1h is None or short < 0 or long < 0:
             return None
         fresh -= short + long
-        amount = short * rates.cache_write_5m + long * rates.cache_write_1h
+        written = short * rates.cache_write_5m + long * rates.cache_write_1h
+        saved += (short + long) * rates.input - written
     if fresh < 0 or cached < 0 or output < 0:
         return None
-    return amount + fresh * rates.input + cached * rates.cached_input + output * rates.output
+    return fresh * rates.input, cached * rates.cached_input, written, output * rates.output, saved
+
+
+def _by_class(found: list[Charge], rates: Rates) -> tuple[int, ...]:
+    """Return the split of charges in the unit of `_amount`."""
+    amounts = [0] * len(NO_SPLIT)
+    for charge in found:
+        if charge.name not in _CLASSES:
+            continue
+        at, uncached = _CLASSES[charge.name]
+        amounts[at] += _amount(charge)
+        plain = getattr(rates, uncached) if uncached else None
+        if plain is not None:
+            amounts[-1] += charge.quantity * (plain - charge.fee.nano) * (COMMON // MILLION)
+    return tuple(amounts)
+
+
+# What a charge belongs to in a Split, and what the same tokens would have been without caching.
+_CLASSES = {
+    "input": (0, ""),
+    "audio_input": (0, ""),
+    "image_input": (0, ""),
+    "video_input": (0, ""),
+    "cached_input": (1, "input"),
+    "cached_audio": (1, "audio_input"),
+    "cached_image": (1, "image_input"),
+    "cache_write_5m": (2, "input"),
+    "cache_write_1h": (2, "input"),
+    "output": (3, ""),
+    "audio_output": (3, ""),
+    "image_output": (3, ""),
+    "video_output": (3, ""),
+}
+
+
+def _rounded(amounts: tuple[int, ...], by: int) -> Split:
+    """Return a split in nano-dollars whose parts add up to their rounded sum: each is the step of the running one."""
+    fresh, cached, written, output, saved = amounts
+    one = divide_half_even(fresh, by)
+    if not (cached or written or saved):
+        return Split(one, 0, 0, divide_half_even(fresh + output, by) - one)
+    two = divide_half_even(fresh + cached, by)
+    three = divide_half_even(fresh + cached + written, by)
+    four = divide_half_even(fresh + cached + written + output, by)
+    return Split(one, two - one, three - two, four - three, divide_half_even(saved, by))
 
 
 def _quantities(usage: Usage) -> dict[str, int]:

@@ -22,12 +22,14 @@ COUNTS = (
     "rare",
 )
 COST = ("cost_nano", "cost_source", "price_ref")
+SPLIT = ("input_nano", "cached_nano", "written_nano", "output_nano", "saved_nano")
 
 _NANO_AT = COLUMNS.index("cost_nano")
 _FETCHED = 16  # rows at once: one that holds a batch's results is tens of megabytes
 _TAKEN_IDS = 500
 _OF_CALL = (calls.c.account_id == bindparam("of_account")) & (calls.c.request_id == bindparam("of_request"))
-_REPLACE = update(calls).where(_OF_CALL).values({name: bindparam(f"new_{name}") for name in (*COUNTS, *COST)})
+_REPLACED = (*COUNTS, *COST, *SPLIT)
+_REPLACE = update(calls).where(_OF_CALL).values({name: bindparam(f"new_{name}") for name in _REPLACED})
 
 
 class Change(NamedTuple):
@@ -97,7 +99,7 @@ def _version(run_id: int, now_ms: int, change: Change, replaced: dict[bytes, int
 
 def _parameters(change: Change) -> dict[str, Any]:
     row = dict(zip(COLUMNS, change.after, strict=True))
-    new = {f"new_{name}": row[name] for name in (*COUNTS, *COST)}
+    new = {f"new_{name}": row[name] for name in _REPLACED}
     return {"of_account": row["account_id"], "of_request": row["request_id"], **new}
 
 

@@ -168,6 +168,11 @@ calls = _table(
     _int("request_bytes"),
     _int("response_bytes"),
     _text("upstream_request_id", null=True),
+    _int("input_nano"),  # of cost_nano, where it was computed: for prompt tokens that no cache was used for
+    _int("cached_nano"),
+    _int("written_nano"),  # to a cache
+    _int("output_nano"),
+    _int("saved_nano"),  # how much more the call would have cost without caching; negative where less
     clustered=True,
 )
 

@@ -111,7 +111,12 @@ def test_a_new_price_becomes_a_new_version_and_the_old_one_stays(database: Datab
     after = rows_of(database)[0]
     assert (before["cost_nano"], after["cost_nano"]) == (4500, 4050)  # 10 × 150 + 5 × 600
     assert after["price_ref"] != before["price_ref"]
-    assert {name for name in before if before[name] != after[name]} == {"cost_nano", "price_ref"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "cost_nano",
+        "price_ref",
+        "input_nano",
+        "output_nano",
+    }
     [kept] = versions(database)
     assert {name: kept[name] for name in ("version", "cost_nano", "cost_source", "price_ref", "counts")} == {
         "version": 1,

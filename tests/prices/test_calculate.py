@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrion.prices.calculate import Fee, Rates, Sheet, explain, price, price_all
+from metrion.prices.calculate import NO_SPLIT, Fee, Rates, Sheet, explain, price, price_all
 from metrion.wire.usage import Usage
 
 DOLLAR = 1_000_000_000
@@ -34,7 +34,7 @@ SHEET = Sheet("the price", RICH, 1000, ((1000, DEAR), (2000, RICH)), FEES)
 def test_a_common_row_is_the_sum_of_its_classes() -> None:
     cost = price(SHEET, Usage(input_tokens=100, cached_input_tokens=40, output_tokens=10))
 
-    assert cost == (60 * 2000 + 40 * 500 + 10 * 8000, "computed", "the price")
+    assert cost[:3] == (60 * 2000 + 40 * 500 + 10 * 8000, "computed", "the price")
 
 
 def test_each_class_has_its_own_price() -> None:
@@ -74,16 +74,16 @@ def test_the_dearer_tier_begins_above_the_threshold_for_every_token() -> None:
 
 
 def test_nothing_used_of_a_known_model_costs_nothing() -> None:
-    assert price(SHEET, Usage()) == (0, "computed", "the price")
+    assert price(SHEET, Usage())[:3] == (0, "computed", "the price")
 
 
 def test_a_used_class_without_a_price_leaves_the_call_unpriced() -> None:
     bare = Sheet("bare", Rates(input=DOLLAR, cached_input=DOLLAR))
 
     assert price(bare, Usage(input_tokens=5)).nano == 5000  # an embedding: no output, no price needed for it
-    assert price(bare, Usage(input_tokens=5, output_tokens=1)) == (None, "unpriced", "bare: no price for output")
+    assert price(bare, Usage(input_tokens=5, output_tokens=1))[:3] == (None, "unpriced", "bare: no price for output")
     assert price(bare, Usage(input_tokens=5, cache_write_1h_tokens=1)).source == "unpriced"
-    assert price(bare, Usage(tool_calls={"web_search": 1})) == (None, "unpriced", "bare: no price for web_search")
+    assert price(bare, Usage(tool_calls={"web_search": 1}))[:3] == (None, "unpriced", "bare: no price for web_search")
     assert price(bare, Usage(tool_calls={"web_search": 0})).nano == 0
     assert price(bare, Usage(quantities={"images": 1})).source == "unpriced"
 
@@ -160,9 +160,9 @@ def test_shares_are_added_before_rounding_and_one_without_a_price_leaves_all_wit
     tiny = Sheet("tiny", Rates(input=500_000, cached_input=500_000, output=500_000))
     one = Usage(input_tokens=1)
 
-    assert price_all([(tiny, one), (SHEET, one)]) == (2000, "computed", "tiny + the price")  # 2000.5 to the even
-    assert price_all([(tiny, one), (tiny, one)]) == (1, "computed", "tiny")
-    assert price_all([(tiny, one), (Sheet("", Rates(), refusal="no price for x"), one)]) == (
+    assert price_all([(tiny, one), (SHEET, one)])[:3] == (2000, "computed", "tiny + the price")  # 2000.5 to the even
+    assert price_all([(tiny, one), (tiny, one)])[:3] == (1, "computed", "tiny")
+    assert price_all([(tiny, one), (Sheet("", Rates(), refusal="no price for x"), one)])[:3] == (
         None,
         "unpriced",
         "no price for x",
@@ -227,3 +227,54 @@ def test_more_tokens_never_cost_less(sheet: Sheet, usage: Usage, more: int) -> N
     assert before is not None
     assert after is not None
     assert 0 <= before <= after
+
+
+def test_a_cost_is_split_by_what_it_was_for() -> None:
+    usage = Usage(
+        input_tokens=100,
+        cached_input_tokens=40,
+        cached_audio_tokens=5,
+        cache_write_5m_tokens=3,
+        cache_write_1h_tokens=2,
+        audio_input_tokens=15,
+        output_tokens=30,
+        audio_output_tokens=6,
+        tool_calls={"web_search": 2},
+    )
+    cost = price(SHEET, usage)
+    assert cost.split == (
+        45 * 2000 + 10 * 30_000,
+        35 * 500 + 5 * 1000,
+        3 * 3000 + 2 * 4000,
+        24 * 8000 + 6 * 60_000,
+        35 * (2000 - 500) + 5 * (30_000 - 1000) + 3 * (2000 - 3000) + 2 * (2000 - 4000),
+    )
+    assert cost.nano == sum(cost.split[:4]) + 2 * 10_000_000  # two searches
+
+
+def test_what_is_not_computed_is_not_split() -> None:
+    assert price(Sheet("", Rates(), refusal="no price"), Usage(input_tokens=1)).split == NO_SPLIT
+    assert price_all([(SHEET, Usage(input_tokens=7, reported_cost_nano=5))]) == (5, "computed", "", NO_SPLIT)
+
+
+unit_prices = st.integers(0, 10**12)
+
+
+@given(unit_prices, unit_prices, unit_prices, unit_prices, *[st.integers(0, 10**6)] * 4)
+def test_the_parts_add_up_to_the_cost_both_ways_of_pricing(
+    input: int, cached: int, write: int, output: int, fresh: int, read: int, written: int, answer: int
+) -> None:
+    rates = Rates(input=input, cached_input=cached, cache_write_5m=write, cache_write_1h=write, output=output)
+    usage = Usage(
+        input_tokens=fresh + read + written,
+        cached_input_tokens=read,
+        cache_write_5m_tokens=written,
+        output_tokens=answer,
+    )
+    sheet = Sheet("x", rates)
+    cost = price(sheet, usage)
+    assert cost == price_all([(sheet, usage)])
+    assert cost.nano == sum(cost.split[:4])
+    plain = price(sheet, Usage(input_tokens=usage.input_tokens, output_tokens=answer)).nano
+    assert plain is not None
+    assert abs(cost.split.saved - (plain - cost.nano)) <= 2  # each is rounded by itself
