@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -84,21 +85,24 @@ def _characters(value: object) -> int:
 
 
 def write_draft(asked: Asked, prompt: object, limit: object, *, reasons: bool) -> Draft:
-    """Draws an answer to `prompt` of at most `limit` tokens (no limit where it is not a positive number)."""
+    """Draws an answer to `prompt` of at most `limit` tokens, thoughts included; none where it is no positive number."""
     rng = asked.rng
-    text, cut = _text(rng, rng.randint(1, 12)), False
-    if isinstance(limit, int) and limit > 0 and len(text) > 4 * limit:
-        text, cut = text[: 4 * limit], True
+    most = limit if isinstance(limit, int) and limit > 0 else sys.maxsize
+    text = _text(rng, rng.randint(1, 12))
+    cut = len(text) > 4 * most
+    text = text[: 4 * most]
     input_tokens = count_tokens(prompt)
     cached = 0
     if input_tokens >= CACHE_LEAST and rng.random() < 0.7:
         cached = rng.randint(CACHE_LEAST // CACHE_BLOCK, input_tokens // CACHE_BLOCK) * CACHE_BLOCK
+    pieces, text_tokens = _pieces(rng, text), count_tokens(text)
+    thoughts = rng.randint(1, 12) * 64 if reasons else 0
     return Draft(
-        pieces=_pieces(rng, text),
+        pieces=pieces,
         input_tokens=input_tokens,
         cached_tokens=cached,
-        text_tokens=count_tokens(text),
-        reasoning_tokens=rng.randint(1, 12) * 64 if reasons else 0,
+        text_tokens=text_tokens,
+        reasoning_tokens=min(thoughts, most - text_tokens),
         cut=cut,
     )
 

@@ -89,6 +89,13 @@ async def test_the_limit_cuts_the_answer() -> None:
     assert cut["usage"]["completion_tokens"] == 3
 
 
+@pytest.mark.parametrize("limit", [1, 16, 100])
+async def test_thoughts_count_against_the_limit(limit: int) -> None:
+    asked = {"model": "gpt-6-luna", "input": "hello", "max_output_tokens": limit}
+    used = (await post("openai", "/v1/responses", asked)).json()["usage"]
+    assert used["output_tokens_details"]["reasoning_tokens"] <= used["output_tokens"] <= limit
+
+
 async def test_long_prompts_are_cached_in_steps() -> None:
     async with client("openai") as c:
         answers = [(await c.post(PATHS["openai"], json=body("openai", messages=LONG))).json() for _ in range(8)]
