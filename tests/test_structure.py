@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "mail": {"accounts", "storage"},
     "ledger": {"accounts", "prices", "storage", "wire"},
     "proxy": {"accounts", "ledger", "providers", "wire"},
-    "web": {"accounts", "mail", "storage"},
+    "web": {"accounts", "mail", "prices", "providers", "storage"},
     "sandbox": set(),
     "datadir": {"ledger", "storage"},
     "control": {"accounts", "datadir", "storage"},
@@ -78,11 +78,12 @@ CLIENTS = {
     "urllib.request",
 }
 DIALS = {"create_connection", "open_connection", "sock_connect"}
-# Who may open a connection: the proxy to providers; the demo's traffic to Metrion itself; `doctor`, which only tries;
-# the currency rates' daily fetch from the central bank; and mail to the operator's mail server.
+# Who may open a connection: the proxy to providers; the demo's traffic and Integrate's checks to Metrion itself;
+# `doctor`, which only tries; the currency rates' daily fetch from the central bank; mail to the operator's mail server.
 DIALLERS = {
     "metrion/proxy/upstream.py",
     "metrion/sandbox/traffic.py",
+    "metrion/web/probe.py",
     "metrion/commands/doctor.py",
     "metrion/rates/refresh.py",
     "metrion/mail/server.py",

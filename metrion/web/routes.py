@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
-from metrion.web.pages import entry, errors, links, operator, root
+from metrion.web.pages import entry, errors, integrate, links, operator, root
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
 from metrion.web.visit import TooMany, Visit
@@ -58,6 +58,13 @@ PAGES = (
     Page("/code/again", Access.ANYBODY, post=entry.send_again),
     Page("/link/{token}", Access.ANYBODY, get=links.show_sign_in, post=links.sign_in),
     Page("/claim/{token}", Access.ANYBODY, get=links.show_claim, post=links.claim),
+    Page("/integrate", Access.SIGNED_IN, get=integrate.show),
+    Page("/integrate/first", Access.SIGNED_IN, get=integrate.show_first),
+    Page("/integrate/token", Access.SIGNED_IN, post=integrate.reveal),
+    Page("/integrate/copy", Access.SIGNED_IN, post=integrate.copy),
+    Page("/integrate/key", Access.SIGNED_IN, post=integrate.save_key),
+    Page("/integrate/check", Access.SIGNED_IN, post=integrate.check_stored),
+    Page("/integrate/test", Access.SIGNED_IN, post=integrate.send_test),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),
     Page("/operator/invite", Access.OPERATOR, post=operator.invite),

@@ -16,6 +16,7 @@ from metrion.config import Settings
 from metrion.mail.letters import Letters
 from metrion.mail.message import Message
 from metrion.mail.outbox import mail_on, post
+from metrion.prices.chat import ChatModels
 from metrion.storage.database import Connection, Engine
 from metrion.web.assets import Assets
 
@@ -56,6 +57,7 @@ class Site:
         self._wake_mail = wake_mail
         self.passwords = Passwords()
         self.limits = Limits()
+        self.models = ChatModels(lambda: settings.own_prices)
         self._reader = reader
         self._change = change
         self._threads = ThreadPoolExecutor(_READERS, "metrion-page")

@@ -2,7 +2,7 @@
 own documentation; tests/web/test_snippets.py runs what it can.
 """
 
-from metrion.web.snippets.recipe import Recipe, Snippet
+from metrion.web.snippets.recipe import Ask, Recipe, Snippet
 
 PYTHON = Snippet(
     "python",
@@ -172,7 +172,7 @@ LLAMAINDEX = Snippet(
     "LlamaIndex",
     "Python",
     stored="""\
-# pip install llama-index-llms-anthropic
+# pip install llama-index-llms-anthropic "anthropic<2"
 from llama_index.llms.anthropic import Anthropic
 
 llm = Anthropic(
@@ -183,7 +183,7 @@ llm = Anthropic(
 print(llm.complete("Say hello."))
 """,
     through="""\
-# pip install llama-index-llms-anthropic
+# pip install llama-index-llms-anthropic "anthropic<2"
 import os
 
 from llama_index.llms.anthropic import Anthropic
@@ -253,8 +253,14 @@ Header Value        «key».n8n
 
 ANTHROPIC = Recipe(
     "anthropic",
+    base="«base»",
     keys_url="https://platform.claude.com/settings/keys",
     key_variable="ANTHROPIC_API_KEY",
+    models=Ask("/v1/models?limit=1"),
+    test=Ask(
+        "/v1/messages",
+        '{"model": "«model»", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}',
+    ),
     code=(PYTHON, TYPESCRIPT, CURL),
     tools=(VARIABLES, CLAUDE_CODE, LANGCHAIN, LLAMAINDEX, VERCEL, N8N),
 )

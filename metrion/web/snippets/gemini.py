@@ -2,7 +2,7 @@
 OpenAI's, and the tools' own documentation; tests/web/test_snippets.py runs what it can.
 """
 
-from metrion.web.snippets.recipe import Recipe, Snippet
+from metrion.web.snippets.recipe import Ask, Recipe, Snippet
 from metrion.web.snippets.shared import cursor, n8n_openai
 
 PYTHON = Snippet(
@@ -240,8 +240,14 @@ console.log(text);
 
 GEMINI = Recipe(
     "gemini",
+    base="«base»/gemini",
     keys_url="https://aistudio.google.com/apikey",
     key_variable="GEMINI_API_KEY",
+    models=Ask("/gemini/v1beta/models?pageSize=1"),
+    test=Ask(
+        "/gemini/v1beta/models/«model»:generateContent",
+        '{"contents": [{"parts": [{"text": "Say hello."}]}], "generationConfig": {"maxOutputTokens": 16}}',
+    ),
     code=(PYTHON, TYPESCRIPT, CURL),
     tools=(
         VARIABLES,

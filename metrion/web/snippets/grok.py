@@ -2,7 +2,7 @@
 is the recommended one) and the tools' own documentation; tests/web/test_snippets.py runs what it can.
 """
 
-from metrion.web.snippets.recipe import Recipe, Snippet
+from metrion.web.snippets.recipe import Ask, Recipe, Snippet
 from metrion.web.snippets.shared import cursor, n8n_openai
 
 PYTHON = Snippet(
@@ -197,8 +197,14 @@ console.log(text);
 
 GROK = Recipe(
     "grok",
+    base="«base»/grok/v1",
     keys_url="https://console.x.ai",
     key_variable="XAI_API_KEY",
+    models=Ask("/grok/v1/models"),
+    test=Ask(
+        "/grok/v1/responses",
+        '{"model": "«model»", "input": "Say hello.", "max_output_tokens": 16, "store": false}',
+    ),
     code=(PYTHON, TYPESCRIPT, CURL),
     tools=(VARIABLES, cursor("/grok/v1"), LANGCHAIN, LLAMAINDEX, VERCEL, n8n_openai("/grok/v1")),
 )

@@ -1,6 +1,6 @@
 """Mistral. Sources: its SDKs' READMEs and the tools' own documentation; tests/web/test_snippets.py runs what it can."""
 
-from metrion.web.snippets.recipe import Recipe, Snippet
+from metrion.web.snippets.recipe import Ask, Recipe, Snippet
 from metrion.web.snippets.shared import cursor, n8n_openai
 
 PYTHON = Snippet(
@@ -209,8 +209,14 @@ console.log(text);
 
 MISTRAL = Recipe(
     "mistral",
+    base="«base»/mistral",
     keys_url="https://console.mistral.ai/api-keys",
     key_variable="MISTRAL_API_KEY",
+    models=Ask("/mistral/v1/models"),
+    test=Ask(
+        "/mistral/v1/chat/completions",
+        '{"model": "«model»", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}',
+    ),
     code=(PYTHON, TYPESCRIPT, CURL),
     tools=(VARIABLES, cursor("/mistral/v1"), LANGCHAIN, LLAMAINDEX, VERCEL, n8n_openai("/mistral/v1")),
 )

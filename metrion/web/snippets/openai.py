@@ -2,7 +2,7 @@
 own documentation; tests/web/test_snippets.py runs what it can.
 """
 
-from metrion.web.snippets.recipe import Recipe, Snippet
+from metrion.web.snippets.recipe import Ask, Recipe, Snippet
 from metrion.web.snippets.shared import cursor, n8n_openai
 
 PYTHON = Snippet(
@@ -228,8 +228,14 @@ console.log(text);
 
 OPENAI = Recipe(
     "openai",
+    base="«base»/openai/v1",
     keys_url="https://platform.openai.com/api-keys",
     key_variable="OPENAI_API_KEY",
+    models=Ask("/openai/v1/models"),
+    test=Ask(
+        "/openai/v1/responses",
+        '{"model": "«model»", "input": "Say hello.", "max_output_tokens": 16, "store": false}',
+    ),
     code=(PYTHON, TYPESCRIPT, CURL),
     tools=(VARIABLES, CODEX, cursor("/openai/v1"), LANGCHAIN, LLAMAINDEX, VERCEL, n8n_openai("/openai/v1")),
 )

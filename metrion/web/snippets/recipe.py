@@ -24,12 +24,25 @@ class Snippet(NamedTuple):
         return self.stored if mode == "stored" else self.through
 
 
+class Ask(NamedTuple):
+    """A request that Metrion can send itself: its path below /api/proxy, and a JSON body or "" (then it is a GET)."""
+
+    path: str
+    body: str = ""
+
+
 class Recipe(NamedTuple):
-    """A provider's snippets: `code` for its SDK and curl, `tools` for what takes a base URL."""
+    """A provider's snippets: `code` for its SDK and curl, `tools` for what takes a base URL.
+
+    `models` lists models, which costs nothing and shows whether a key is good; `test` asks for at most 16 tokens.
+    """
 
     provider: str
+    base: str  # its SDK's base URL, as a place to fill
     keys_url: str  # where its keys are made
     key_variable: str  # the environment variable its SDK reads
+    models: Ask
+    test: Ask
     code: tuple[Snippet, ...]
     tools: tuple[Snippet, ...]
 
