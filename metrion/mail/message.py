@@ -11,8 +11,6 @@ import msgspec
 
 from metrion.kit.mailbox import parse_mailbox
 
-# Lines may have 998 bytes (RFC 5322, 2.1.1). Python folds a long Message-ID into what is none, so it is left long.
-POLICY = SMTP.clone(max_line_length=400)
 _LONGEST_SUBJECT = 250
 
 
@@ -41,7 +39,7 @@ def write_mail(message: Message, sender: Address, message_id: str, at_ms: int) -
 
     `message_id` without its angle brackets; the same one tells a receiver that it has this mail already.
     """
-    mail = EmailMessage(policy=POLICY)
+    mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = Address(addr_spec=message.to)
     mail["Subject"] = message.subject

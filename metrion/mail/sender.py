@@ -20,7 +20,7 @@ from metrion.config import Settings
 from metrion.errors import StorageError, VaultError
 from metrion.kit.clock import HOUR_MS, now_ms
 from metrion.kit.mailbox import mask_address
-from metrion.mail.message import POLICY, Message, write_mail
+from metrion.mail.message import Message, write_mail
 from metrion.mail.outbox import Posted, mail_on, open_mail
 from metrion.mail.server import PROBLEMS, SECONDS, explain, judge, new_connection, sender_of
 from metrion.storage import outbox as stored
@@ -155,7 +155,7 @@ class Sender:
         if posted is None:
             return None, b""
         mail = write_mail(posted.message, self._from, f"{posted.id}@{self._from.domain}", row.created_ms)
-        return posted.message, mail.as_bytes(policy=POLICY)
+        return posted.message, mail.as_bytes()
 
     def _open(self, row: StoredMail) -> Posted | None:
         try:

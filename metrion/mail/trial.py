@@ -6,7 +6,7 @@ import os
 
 from metrion.config import Settings
 from metrion.kit.clock import now_ms
-from metrion.mail.message import POLICY, Message, write_mail
+from metrion.mail.message import Message, write_mail
 from metrion.mail.server import new_connection, sender_of
 
 
@@ -23,4 +23,4 @@ async def send_now(settings: Settings, message: Message, seconds: float) -> None
     sender = sender_of(settings)
     mail = write_mail(message, sender, f"{os.urandom(16).hex()}@{sender.domain}", now_ms())
     async with new_connection(settings, seconds) as client:
-        await client.sendmail(sender.addr_spec, message.to, mail.as_bytes(policy=POLICY))
+        await client.sendmail(sender.addr_spec, message.to, mail.as_bytes())

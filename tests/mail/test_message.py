@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrion.kit.mailbox import mask_address, parse_mailbox
-from metrion.mail.message import POLICY, Message, write_mail
+from metrion.mail.message import Message, write_mail
 from tests.mail_server import part_of, text_of
 
 AT_MS = 1_795_253_520_000
@@ -28,7 +28,7 @@ def message(**changes: Any) -> Message:
 
 
 def parsed(one: Message, message_id: str = "1@example.com") -> EmailMessage:
-    content = write_mail(one, FROM, message_id, AT_MS).as_bytes(policy=POLICY)
+    content = write_mail(one, FROM, message_id, AT_MS).as_bytes()
     assert content.isascii()
     assert all(len(line) <= 998 for line in content.splitlines())
     return message_from_bytes(content, policy=default)

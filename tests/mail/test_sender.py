@@ -242,6 +242,25 @@ async def test_a_server_that_closes_with_421(quick: Office, mail: MailServer) ->
     assert mail.connections == 2
 
 
+async def test_a_server_in_trouble_is_left_alone_for_a_moment(settings: Settings, mail: MailServer) -> None:
+    """What stood behind the letter that met the trouble waits as well, but has not used up a try."""
+
+    async def go_down(address: str, connection: SMTP) -> str:
+        if address == EVE:
+            return OK
+        connection.transport.close()  # type: ignore[union-attr]
+        return "421 4.3.2 going down"
+
+    mail.on_rcpt = go_down
+    async with Office(settings, pauses_ms=(60_000,)) as office:
+        await office.post(notice(ANN), notice(BEN), notice(BEN))
+        await office.until(lambda rows: [row.tries for row in rows] == [1, 0, 0])
+        await office.post(notice(EVE))  # what was not there then is tried at once
+        await asyncio.to_thread(mail.wait_for, EVE)
+        await office.until(lambda rows: [row.tries for row in rows] == [1, 0, 0])
+    assert mail.connections == 2
+
+
 async def test_a_server_that_hangs_up_at_the_end_of_a_letter(quick: Office, mail: MailServer) -> None:
     """Whether it took the letter cannot be known: it gets it again, under the same Message-ID."""
 
