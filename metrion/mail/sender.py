@@ -107,7 +107,8 @@ class Sender:
             try:
                 wait = await self._send_due()
             except Exception as problem:  # whatever it is, mail must not end with it
-                log.error("mail_not_sent", reason=str(problem), retry_in=_LOOK_SECONDS)
+                reason = str(problem) if isinstance(problem, StorageError) else type(problem).__name__
+                log.error("mail_not_sent", reason=reason, retry_in=_LOOK_SECONDS)
                 wait = _LOOK_SECONDS
             finally:
                 self._client.close()

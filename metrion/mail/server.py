@@ -104,6 +104,8 @@ def explain(problem: BaseException) -> str:
         return "it hangs up"
     if isinstance(problem, TimeoutError):
         return "no answer in time"
+    if isinstance(problem, ValueError):
+        return "it cannot be sent as it is"
     if problem.__cause__ is not None:
         return explain(problem.__cause__)
     if isinstance(problem, OSError) and problem.errno:  # asyncio's own words repeat the address

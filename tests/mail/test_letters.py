@@ -12,7 +12,6 @@ import pytest
 
 from metrion.accounts import links
 from metrion.accounts.codes import LIFETIME_MS
-from metrion.kit.browsers import name_browser
 from metrion.kit.clock import DAY_MS
 from metrion.mail.letters import Letters, Occasion
 from metrion.mail.message import Message, write_mail
@@ -121,23 +120,6 @@ def test_nothing_is_fetched_by_opening_it() -> None:
         html = make().html
         assert not re.search(r"<(img|link|script|iframe|object)|url\(|@import|src=", html)
         assert set(re.findall(r'href="(https?://[^/"]+)', html)) <= {"https://metrion.example.com"}
-
-
-@pytest.mark.parametrize(
-    ("agent", "name"),
-    [
-        (AGENT, "Firefox on Linux"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) … Chrome/140.0.0.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) … Version/19.0 Safari/605.1.15", "Safari on macOS"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) … Version/19.0 Safari/604.1", "Safari on iPhone"),
-        ("Mozilla/5.0 (Linux; Android 16) … Chrome/140.0.0.0 Mobile Safari/537.36", "Chrome on Android"),
-        ("curl/8.5.0", "curl"),
-        ("Something (Linux)", "a browser on Linux"),
-        ("", "an unknown browser"),
-    ],
-)
-def test_browsers_have_names(agent: str, name: str) -> None:
-    assert name_browser(agent) == name
 
 
 def words(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from aiosmtpd.smtp import SMTP
 
 from metrion.config import Settings
 from metrion.kit.clock import now_ms
+from metrion.mail import sender
 from metrion.mail.outbox import open_mail, post
 from metrion.mail.sender import LONGEST_MS, PAUSES_MS
 from metrion.storage import outbox as stored
@@ -321,6 +322,22 @@ async def test_stopping_lets_the_letter_on_the_wire_arrive(settings: Settings, m
     assert [message["To"] for message in mail.letters()] == [ANN, BEN]
 
 
+async def test_a_database_that_cannot_be_read_does_not_end_the_sender(
+    settings: Settings, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_LOOK_SECONDS", 0.05)
+    async with Office(settings) as office:
+        with structlog.testing.capture_logs() as logs:
+            await office.change(lambda connection: rename(connection, "outbox", "elsewhere"))
+            office.sender.wake()
+            await asyncio.to_thread(wait_until, lambda: len(logs) >= 2)
+        assert {entry["event"] for entry in logs} == {"mail_not_sent"}
+        assert "no such table: outbox" in logs[0]["reason"]
+        await office.change(lambda connection: rename(connection, "elsewhere", "outbox"))
+        await office.post(letter(ANN))
+        await asyncio.to_thread(mail.wait_for, ANN)
+
+
 async def test_a_database_that_takes_nothing_doubles_no_mail(office: Office, mail: MailServer) -> None:
     await office.change(lambda connection: post(connection, office.vault, 7, letter(ANN)))
     other = sqlite3.connect(office.database.path, isolation_level=None)
@@ -374,6 +391,10 @@ def answer(text: str) -> Any:
 def set_mail(connection: Connection, **values: int) -> None:
     assignments = ", ".join(f"{name} = {value}" for name, value in values.items())
     connection.exec_driver_sql(f"UPDATE outbox SET {assignments}")  # noqa: S608
+
+
+def rename(connection: Connection, old: str, new: str) -> None:
+    connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 
 
 async def due_ms(office: Office) -> int:

@@ -166,6 +166,7 @@ async def test_it_greets_by_its_public_name() -> None:
         (errors.SMTPSenderRefused(451, "4.7.1", "m@x"), "for now", "answer 451 4.7.1"),
         (errors.SMTPSenderRefused(550, "5.7.1", "m@x"), "connection", "answer 550 5.7.1"),
         (errors.SMTPReadTimeoutError("ann"), "connection", "no answer in time"),
+        (ValueError("Address 'ann@example.com' contains …"), "for good", "it cannot be sent as it is"),
         (errors.SMTPServerDisconnected("x"), "connection", "it hangs up"),
         (errors.SMTPException("The SMTP AUTH extension is not …"), "connection", "it offers no log-in"),
         (ConnectionRefusedError(111, "Connect call failed ('::1', 25)"), "connection", "Connection refused"),
