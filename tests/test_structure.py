@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "mail": {"accounts", "storage"},
     "ledger": {"accounts", "prices", "storage", "wire"},
     "proxy": {"accounts", "ledger", "providers", "wire"},
-    "web": {"accounts", "mail", "prices", "providers", "storage"},
+    "web": {"accounts", "mail", "prices", "providers", "rates", "storage"},
     "sandbox": set(),
     "datadir": {"ledger", "storage"},
     "control": {"accounts", "datadir", "storage"},

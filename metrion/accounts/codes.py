@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from metrion.accounts.vault import Vault
 from metrion.kit.clock import now_ms
@@ -84,6 +85,21 @@ def check_code(connection: Connection, vault: Vault, account_id: int, purpose: P
 
     What is not six digits cannot be a code and takes no try.
     """
+    return check_codes(connection, vault, account_id, {purpose: code})[purpose]
+
+
+def check_codes(
+    connection: Connection, vault: Vault, account_id: int, typed: Mapping[Purpose, str]
+) -> dict[Purpose, CodeResult]:
+    """Try codes that count together: none is used up unless all of them are accepted."""
+    results = {purpose: _try(connection, vault, account_id, purpose, code) for purpose, code in typed.items()}
+    if all(result.ok for result in results.values()):
+        for purpose in typed:
+            stored.delete_code(connection, account_id, purpose)
+    return results
+
+
+def _try(connection: Connection, vault: Vault, account_id: int, purpose: Purpose, code: str) -> CodeResult:
     row = stored.find_code(connection, account_id, purpose)
     if row is None:
         return CodeResult("none")
@@ -95,21 +111,29 @@ def check_code(connection: Connection, vault: Vault, account_id: int, purpose: P
     if len(typed) != _DIGITS or not (typed.isascii() and typed.isdigit()):
         return CodeResult("wrong", tries_left=TRIES - row.tries)
     if hmac.compare_digest(_digest(vault, account_id, purpose, row.subject, typed), row.digest):
-        stored.delete_code(connection, account_id, purpose)
         return CodeResult("ok", subject=row.subject)
     stored.count_try(connection, account_id, purpose)
     left = TRIES - row.tries - 1
     return CodeResult("wrong" if left else "spent", tries_left=left)
 
 
+def pending_subject(connection: Connection, account_id: int, purpose: Purpose) -> str | None:
+    """What the code for a purpose confirms ("" where that is the purpose alone); None where none could be entered."""
+    row = stored.find_code(connection, account_id, purpose)
+    return row.subject if row is not None and _is_pending(row) else None
+
+
 def pending_codes(connection: Connection, vault: Vault, account_id: int) -> list[PendingCode]:
     """The codes an account could enter now, the youngest first; for the operator."""
-    now = now_ms()
     return [
         PendingCode(row.purpose, row.subject, vault.open(account_id, _SEALED_FOR, row.sealed), row.expires_ms)
         for row in stored.list_codes(connection, account_id)
-        if row.tries < TRIES and now < row.expires_ms
+        if _is_pending(row)
     ]
+
+
+def _is_pending(row: Any) -> bool:
+    return bool(row.tries < TRIES and now_ms() < row.expires_ms)
 
 
 def _digest(vault: Vault, account_id: int, purpose: str, subject: str, code: str) -> bytes:

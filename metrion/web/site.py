@@ -17,6 +17,7 @@ from metrion.mail.letters import Letters
 from metrion.mail.message import Message
 from metrion.mail.outbox import mail_on, post
 from metrion.prices.chat import ChatModels
+from metrion.rates.latest import LatestRates
 from metrion.storage.database import Connection, Engine
 from metrion.web.assets import Assets
 
@@ -58,6 +59,7 @@ class Site:
         self.passwords = Passwords()
         self.limits = Limits()
         self.models = ChatModels(lambda: settings.own_prices)
+        self.rates = LatestRates(settings.data_dir)
         self._reader = reader
         self._change = change
         self._threads = ThreadPoolExecutor(_READERS, "metrion-page")

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from metrion.accounts.codes import Purpose
 from metrion.accounts.limits import Kind, address_key
 from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session
-from metrion.errors import MetrionError, VaultError
+from metrion.errors import InputError, MetrionError, VaultError
 from metrion.kit.clock import now_ms
 from metrion.mail.letters import Occasion
 from metrion.web.client import client_address
@@ -28,6 +28,8 @@ _FORM_BYTES = 64 * 1024
 _VISIT_SECONDS = 24 * 3600
 _STEP = "metrion-step"
 _STEP_SECONDS = 30 * 60
+_NOTE = "metrion-note"
+_NOTE_SECONDS = 60
 _AGENT_LENGTH = 200
 
 
@@ -46,6 +48,13 @@ class TooMany(MetrionError):
     def __init__(self, seconds: float) -> None:
         self.seconds = max(1, round(seconds))
         super().__init__(f"Too many attempts. Try again in {_span(self.seconds)}.")
+
+
+def refused(problem: InputError | TooMany, field: str) -> tuple[int, dict[str, str]]:
+    """The status and the errors of a form that is not taken; `field`: where the problem names none."""
+    if isinstance(problem, TooMany):
+        return 429, {field: str(problem)}
+    return 422, {problem.field or field: str(problem)}
 
 
 class Form(Mapping[str, str]):
@@ -166,6 +175,19 @@ class Visit:
 
     def _cookie(self, name: str) -> str:
         return self.request.cookies.get(self.host_prefix + name, "")
+
+    # ── what one page leaves for the next to say ──────────────────────────────────────────────────────────────────
+
+    def note(self, name: str) -> None:
+        """Have the next page say something: the name of one of its sentences, never a text."""
+        self._cookies.append((_NOTE, name, _NOTE_SECONDS))
+
+    def take_note(self, sentences: Mapping[str, str]) -> str:
+        """The sentence that the page before left the name of, once; "" where there is none."""
+        name = self._cookie(_NOTE)
+        if name:
+            self._cookies.append((_NOTE, "", 0))
+        return sentences.get(name, "")
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 

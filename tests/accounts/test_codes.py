@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metrion.accounts import codes as module
-from metrion.accounts.codes import LIFETIME_MS, CodeResult, Purpose, check_code, issue_code, pending_codes
+from metrion.accounts.codes import (
+    LIFETIME_MS,
+    CodeResult,
+    Purpose,
+    check_code,
+    check_codes,
+    issue_code,
+    pending_codes,
+    pending_subject,
+)
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
 from metrion.storage.database import Database
@@ -35,6 +44,15 @@ class Codes:
     def check(self, code: str, purpose: Purpose = "login", account: int | None = None) -> CodeResult:
         with self.database.begin() as connection:
             return check_code(connection, self.vault, account or self.account, purpose, code)
+
+    def check_all(self, **typed: str) -> dict[Purpose, CodeResult]:
+        wanted = {purpose: typed[purpose] for purpose in PURPOSES if purpose in typed}
+        with self.database.begin() as connection:
+            return check_codes(connection, self.vault, self.account, wanted)
+
+    def subject(self, purpose: Purpose) -> str | None:
+        with self.database.begin() as connection:
+            return pending_subject(connection, self.account, purpose)
 
     def pending(self) -> list[tuple[str, str, str, int]]:
         with self.database.begin() as connection:
@@ -150,6 +168,25 @@ def test_a_changed_subject_makes_it_wrong(codes: Codes) -> None:
     with codes.database.begin() as connection:
         connection.exec_driver_sql("UPDATE codes SET subject = 'eve@example.com'")
     assert codes.check(code, "email_new").verdict == "wrong"
+
+
+def test_codes_that_count_together_are_used_together(codes: Codes) -> None:
+    old, new = codes.issue("email_old", "new@example.com"), codes.issue("email_new", "new@example.com")
+    first = codes.check_all(email_old=old, email_new=another(new))
+    assert (first["email_old"].verdict, first["email_new"]) == ("ok", CodeResult("wrong", tries_left=4))
+    second = codes.check_all(email_old=another(old), email_new=new)
+    assert (second["email_old"], second["email_new"].verdict) == (CodeResult("wrong", tries_left=4), "ok")
+    assert all(result.ok for result in codes.check_all(email_old=old, email_new=new).values())
+    assert {result.verdict for result in codes.check_all(email_old=old, email_new=new).values()} == {"none"}
+
+
+def test_what_is_pending_names_what_it_confirms(codes: Codes, clock: Clock) -> None:
+    assert codes.subject("email_new") is None
+    codes.issue("email_new", "new@example.com")
+    assert codes.subject("email_new") == "new@example.com"
+    assert codes.subject("email_old") is None
+    clock.ms += LIFETIME_MS
+    assert codes.subject("email_new") is None
 
 
 def test_the_operator_sees_what_is_pending_the_youngest_first(codes: Codes, clock: Clock) -> None:
