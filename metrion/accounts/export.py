@@ -19,7 +19,7 @@ from metrion.storage.database import Connection
 from metrion.storage.reports import call_fields, calls_from, cost_history
 
 T = TypeVar("T")
-Step = Callable[[Connection, Any], tuple[list[bytes], Any]]  # after a key: items as JSON, and the key to go on after
+Step = Callable[[Connection, Any], tuple[list[bytes], Any]]  # from a key: items as JSON, and the key to go on from
 
 _STEP_ROWS = 500
 _STEP_BYTES = 4 * 1024 * 1024  # of calls' usage: the results of a batch are one row
@@ -32,7 +32,7 @@ class Read(Protocol):
 
 
 async def export_account(read: Read, account_id: int) -> AsyncIterator[bytes]:
-    """Pieces of a JSON object: account, settings, keys' metadata, sessions, alert rules, usage by day, logs.
+    """Pieces of a JSON object: account, settings, keys' metadata, sessions, alert rules, usage by UTC day, logs.
 
     Logs are the calls that the account's plan shows, by the names of spec §3, the oldest first.
     """
@@ -41,7 +41,7 @@ async def export_account(read: Read, account_id: int) -> AsyncIterator[bytes]:
     yield orjson.dumps(head)[:-1] + b',\n"usage":{'
     for number, kind in enumerate(stored.USAGE):
         yield b'%b"%b":[\n' % (b"," if number else b"", kind.encode())
-        async for piece in _listed(read, _totals(account_id, kind), None):
+        async for piece in _listed(read, _totals(account_id, kind), 0):
             yield piece
         yield b"]"
     yield b'},\n"logs":[\n'
@@ -72,9 +72,9 @@ def _head(connection: Connection, account_id: int, moment: int) -> dict[str, Any
 
 
 def _totals(account_id: int, kind: str) -> Step:
-    def step(connection: Connection, after: Any) -> tuple[list[bytes], Any]:
-        rows, following = stored.totals_after(connection, account_id, kind, after, _STEP_ROWS)
-        return [orjson.dumps(row) for row in rows], following
+    def step(connection: Connection, from_ms: int) -> tuple[list[bytes], Any]:
+        rows, end = stored.totals_of_day(connection, account_id, kind, from_ms)
+        return [orjson.dumps(row) for row in rows], end
 
     return step
 

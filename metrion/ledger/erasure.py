@@ -98,7 +98,10 @@ class Eraser:
         if not accounts:
             return
         self.gone.update(accounts)
-        rows = await self._delete(part for account_id in accounts for part in deletions.parts_of(account_id))
+        rows = 0
+        # Until nothing is found: what is made of rows between two steps may have come to a table that was done.
+        while deleted := await self._delete(part for one in accounts for part in deletions.parts_of(one)):
+            rows += deleted
         await self.clean_journal()
         await self._wipe()
         await self._place.run(partial(_finish, accounts))
@@ -152,7 +155,7 @@ class Eraser:
             if done := await self._place.run(job):
                 return done
             await asyncio.sleep(_READER_SECONDS)
-        raise StorageError("what was deleted is still in the database's WAL, which somebody keeps reading")
+        raise StorageError("deleted accounts are not erased yet: somebody keeps reading the database's WAL")
 
 
 class _Work:

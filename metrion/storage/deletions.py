@@ -18,7 +18,7 @@ from metrion.storage.tables import (
     deletions,
     links,
     metadata,
-    model_days,
+    model_hours,
     outbox,
     provider_keys,
     repricings,
@@ -44,7 +44,7 @@ class Counts(NamedTuple):
 
 def delete_account(connection: Connection, account_id: int, digest: bytes, now_ms: int) -> Counts:
     """Delete the account and all that is not deleted in steps; leave its tombstone, under `digest`."""
-    requests = select(func.sum(model_days.c.requests)).where(model_days.c.account_id == account_id)
+    requests = select(func.sum(model_hours.c.requests)).where(model_hours.c.account_id == account_id)
     gone = {table.name: connection.execute(delete(table).where(_of(table, account_id))).rowcount for table in AT_ONCE}
     email = select(accounts.c.email).where(accounts.c.id == account_id).scalar_subquery()
     connection.execute(delete(links).where(links.c.email == email))  # an invitation that came to it

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, select, tuple_
+from sqlalchemy import Row, func, select
 
-from metrion.kit.clock import iso
+from metrion.kit.clock import DAY_MS, iso
 from metrion.kit.money import usd_from_nano
 from metrion.storage.database import Connection
-from metrion.storage.tables import accounts, model_days, provider_keys, requester_days, sessions, tokens
+from metrion.storage.tables import accounts, model_hours, provider_keys, requester_hours, sessions, tokens
 
 # What a person may see of each table: never a digest, and nothing that is sealed.
 _ACCOUNT = ("id", "email", "name", "plan", "created_ms", "confirmed_ms", "used_ms", "disabled_ms", "operator")
@@ -19,10 +19,8 @@ _OWNED = {
     "provider_keys": (provider_keys, ("provider", "tail", "created_ms", "used_ms")),
     "sessions": (sessions, ("created_ms", "seen_ms", "agent", "address")),
 }
-_TOTALS = {"by_model": model_days, "by_requester": requester_days}
+_TOTALS = {"by_model": model_hours, "by_requester": requester_hours}
 USAGE = tuple(_TOTALS)
-
-Key = tuple[Any, ...]
 
 
 def account_of(connection: Connection, account_id: int) -> dict[str, Any]:
@@ -38,19 +36,25 @@ def account_of(connection: Connection, account_id: int) -> dict[str, Any]:
     return told
 
 
-def totals_after(
-    connection: Connection, account_id: int, kind: str, after: Key | None, limit: int
-) -> tuple[list[dict[str, Any]], Key | None]:
-    """The next `limit` of an account's totals by day, of a kind of USAGE; the key to go on `after`, None at the end."""
+def totals_of_day(
+    connection: Connection, account_id: int, kind: str, from_ms: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """An account's totals, of a kind of USAGE, of the first UTC day from `from_ms` on that has any; and its end.
+
+    [] and None where there is none.
+    """
     table = _TOTALS[kind]
-    rest = tuple(table.primary_key)[1:]
-    query = select(table).where(table.c.account_id == account_id).order_by(*rest).limit(limit)
-    if after is not None:
-        query = query.where(tuple_(*rest) > tuple_(*after))
-    rows = connection.execute(query).all()
-    names = tuple(str(column.name) for column in table.c if column.name != "account_id")
-    last = tuple(getattr(rows[-1], column.name) for column in rest) if len(rows) == limit else None
-    return [_named(row, names) for row in rows], last
+    mine = (table.c.account_id == account_id) & (table.c.start_ms >= from_ms)
+    first = connection.execute(select(func.min(table.c.start_ms)).where(mine)).scalar()
+    if first is None:
+        return [], None
+    start = first // DAY_MS * DAY_MS
+    names = [column for column in table.primary_key if column.name not in ("account_id", "start_ms")]
+    sums = [func.sum(column).label(column.name) for column in table.c if not column.primary_key]
+    query = select(*names, *sums).where(mine, table.c.start_ms < start + DAY_MS).group_by(*names).order_by(*names)
+    columns = tuple(str(column.name) for column in (*names, *sums))
+    day = {"day": iso(start)[:10]}
+    return [day | _named(row, columns) for row in connection.execute(query)], start + DAY_MS
 
 
 def _named(row: Row[Any], columns: tuple[str, ...]) -> dict[str, Any]:
@@ -61,8 +65,6 @@ def _told(name: str, value: Any) -> tuple[str, Any]:
     """A column as people read it: times in ISO 8601, money in dollars, durations in milliseconds."""
     stem, _, unit = name.rpartition("_")
     match unit:
-        case "ms" if stem == "start":
-            return "day", iso(value)[:10]
         case "ms":
             return f"{stem}_at", None if value is None else iso(value)
         case "nano":
