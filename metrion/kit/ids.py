@@ -19,7 +19,8 @@ def new_ids(clock: Callable[[], int] = now_ms) -> Iterator[bytes]:
     process = os.urandom(6)
     high = 0  # milliseconds and counter in one number, so that a full counter runs over into the next millisecond
     while True:
-        high = max(high + 1, clock() << 32)
+        now = clock() << 32
+        high = now if now > high else high + 1
         yield high.to_bytes(10, "big") + process
 
 

@@ -62,7 +62,7 @@ class Journal:
         """Whether a call can be recorded safely."""
         return not self._failing and sum(self._sizes.values()) + self._size < self._full_bytes
 
-    def append(self, record: bytes, then: Then, *, completion: bool = False) -> int:
+    def append(self, record: bytes, then: Then, completion: bool = False) -> int:
         """Write `record` with this tick's others, then call `then(kept)`; returns the segment to settle later."""
         if not self._records:
             self._loop.call_soon(self._flush)

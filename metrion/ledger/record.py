@@ -6,8 +6,8 @@ JSON, because a usage object's bytes then lie in it as the provider sent them.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ log = structlog.get_logger("metrion.ledger")
 def frame(kind: bytes, call: Call) -> bytes:
     """The record of `call` as it is written."""
     payload = kind + _encode(call)
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+    return _FRAME.pack(len(payload), crc32(payload)) + payload
 
 
 def records(data: bytes) -> Iterator[tuple[bytes, Call]]:
@@ -56,4 +56,4 @@ def _payload(data: bytes, at: int) -> bytes:
         return b""
     length, crc = _FRAME.unpack_from(data, at)
     payload = data[at + _FRAME.size : at + _FRAME.size + length]
-    return payload if len(payload) == length and zlib.crc32(payload) == crc else b""
+    return payload if len(payload) == length and crc32(payload) == crc else b""

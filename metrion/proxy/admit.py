@@ -113,9 +113,13 @@ class Admission:
         allowance.in_flight += 1
         return None
 
+    def counts(self, plan: str) -> bool:
+        """Whether the month binds a plan: then an admitted call's place is settled once."""
+        return self._per_month > 0 and plan == "free"
+
     def settle(self, account_id: int, plan: str, started_ms: int, *, counts: bool) -> None:
         """Make an admitted call's place in the month its own (`counts`: its answer began with 2xx) or give it back."""
-        if not self._per_month or plan != "free":
+        if not self.counts(plan):
             return
         allowance = self._of(account_id)
         if month_of(started_ms) == allowance.month:

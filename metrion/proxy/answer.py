@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from functools import lru_cache
-from typing import NamedTuple
 
-from metrion.proxy import http1
+import msgspec
+
 from metrion.proxy.headers import Named
-from metrion.proxy.http1 import BodyReader
+from metrion.proxy.http1 import BodyReader, Length, StatusLine
 
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-goog-request-id")
 _REQUEST_ID_CHARACTERS = 256
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct):
     """A provider's answer head, sorted."""
 
-    status: int
-    reason: bytes
+    start: StatusLine
     lines: list[bytes]  # header lines that pass
     named: Named
     body: BodyReader | None  # None: no body by rule (HEAD, 204, 304)
 
 
-class Head(NamedTuple):
-    data: bytes
-    chunked: bool  # the body goes out in chunks
-    keep_alive: bool
+def is_chunked(answer: Answer, http10: bool) -> bool:
+    """Whether the client gets the body in chunks: where its length is not known, and the client can take them."""
+    body = answer.body
+    return body is not None and type(body) is not Length and not http10
 
 
-def client_head(answer: Answer, request_id: bytes, extra_lines: list[bytes], *, http10: bool, keep_alive: bool) -> Head:
-    """The head for the client; a body of unknown length is chunked, or for HTTP/1.0 ends with the connection."""
-    status, reason, lines, named, body = answer
-    out = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
-    chunked = False
-    keep_alive = keep_alive and not http10
-    length = named.get(b"content-length")
-    if length and status != 204:
+def client_head(answer: Answer, request_id: bytes, extra_lines: list[bytes], chunked: bool, keep_alive: bool) -> bytes:
+    """The head for the client."""
+    out = [answer.start.ours, *answer.lines]
+    length = answer.named.get(b"content-length")
+    if length and answer.start.status != 204:
         out.append(b"content-length: " + length[0])
-    elif body is not None and type(body) is not http1.Length:
-        if http10:
-            keep_alive = False
-        else:
-            chunked = True
-            out.append(b"transfer-encoding: chunked")
-    out.append(b"x-metrion-request-id: " + request_id)
+    elif chunked:
+        out.append(b"transfer-encoding: chunked")
+    out.append(b"x-metrion-request-id: " + hexlify(request_id))
     out += extra_lines
-    if not keep_alive:
-        out.append(b"connection: close")
-    out.append(b"\r\n")
-    return Head(b"\r\n".join(out), chunked, keep_alive)
+    out.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return b"\r\n".join(out)
 
 
 def request_id_of(named: Named) -> str:

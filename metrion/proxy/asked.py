@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -14,23 +14,35 @@ from metrion.proxy.refusal import Refusal
 # call's time.
 _SKIM_BYTES = 1024 * 1024
 _WINDOW = 64 * 1024
-_MODEL_BYTES = 256
-_UNSET = msgspec.Raw(b"")
+_MODEL_CHARACTERS = 256
+_ABSENT: Any = msgspec.UNSET
 
 
 class _Body(msgspec.Struct):
-    model: msgspec.Raw = _UNSET
-    messages: msgspec.Raw = _UNSET
-    max_tokens: msgspec.Raw = _UNSET
-    stream: msgspec.Raw = _UNSET
+    """A body as the APIs document it, which nearly every one is."""
+
+    model: str = _ABSENT
+    messages: msgspec.Raw = _ABSENT
+    max_tokens: msgspec.Raw = _ABSENT
+    stream: bool = False
 
 
-class Asked(NamedTuple):
+class _AnyBody(msgspec.Struct):
+    """Any JSON object: whether its values may be what they are is the provider's to judge."""
+
+    model: msgspec.Raw = _ABSENT
+    messages: msgspec.Raw = _ABSENT
+    max_tokens: msgspec.Raw = _ABSENT
+    stream: msgspec.Raw = _ABSENT
+
+
+class Asked(msgspec.Struct):
     model: str
     stream: bool
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_any = msgspec.json.Decoder(_AnyBody).decode
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,1024}")')
 _STREAM = re.compile(rb'"stream"\s*:\s*true\b')
 FORM_FIELD_BYTES = 1024  # of a body's part that may hold the beginning of the field
@@ -44,14 +56,26 @@ def read_body(body: bytes, required: tuple[str, ...], provider: str) -> Asked | 
         return _skim(body, required, provider)
     try:
         fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_any(body, required, provider)
+    for name in required:
+        if getattr(fields, name) is _ABSENT:
+            return _lacks(provider, name)
+    return Asked(fields.model[:_MODEL_CHARACTERS] if fields.model else "", fields.stream)
+
+
+def _read_any(body: bytes, required: tuple[str, ...], provider: str) -> Asked | Refusal:
+    try:
+        fields = _decode_any(body)
     except RecursionError:  # nested deeper than our decoder goes: the provider's to judge
         return _skim(body, required, provider)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         return _skim(body, required, provider) if _has_half_pair(body) else _not_json(provider, str(problem))
     for name in required:
-        if not bytes(getattr(fields, name)):
+        if getattr(fields, name) is _ABSENT:
             return _lacks(provider, name)
-    return Asked(_text(bytes(fields.model)), bytes(fields.stream) == b"true")
+    model, stream = (b"" if value is _ABSENT else bytes(value) for value in (fields.model, fields.stream))
+    return Asked(_text(model), stream == b"true")
 
 
 def _has_half_pair(body: bytes) -> bool:
@@ -86,9 +110,9 @@ def _text(raw: bytes) -> str:
     if not raw.startswith(b'"'):
         return ""
     if b"\\" not in raw:
-        return raw[1:-1].decode("utf-8", "replace")[:_MODEL_BYTES]
+        return raw[1:-1].decode("utf-8", "replace")[:_MODEL_CHARACTERS]
     try:
-        return msgspec.json.decode(raw, type=str)[:_MODEL_BYTES]
+        return msgspec.json.decode(raw, type=str)[:_MODEL_CHARACTERS]
     except msgspec.DecodeError:
         return ""
 

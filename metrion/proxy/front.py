@@ -19,8 +19,8 @@ from uvicorn.server import ServerState
 from metrion.proxy import http1, refusal
 from metrion.proxy.handler import Exchange
 from metrion.proxy.headers import without_upgrade
-from metrion.proxy.http1 import BadMessage, BodyReader, Length, TooManyHeaders
-from metrion.proxy.opening import Opening
+from metrion.proxy.http1 import BadMessage, BodyReader, TooManyHeaders
+from metrion.proxy.opening import Opening, reader
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import family_of
 
@@ -152,9 +152,14 @@ class Front(asyncio.Protocol):
     def _read_head(self, data: bytes) -> None:
         if self._reading_paused:  # for what came ahead, which is read now
             self.resume_request()
+        last, settings = self._opening, self._proxy.settings
+        if last is not None and (known := last.taken_over(data, self._proxy.accounts.version)):
+            start, length = known
+            if start <= settings.max_header_bytes + _HEAD_END:
+                self._begin(last, length, data, start)
+                return
         if data.startswith(b"\r") and (empty := _EMPTY_LINES.match(data)):  # RFC 9112 §2.2: they are ignored
             data = data[empty.end() :]
-        settings = self._proxy.settings
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > settings.max_header_bytes:
             if len(data) > settings.max_header_bytes + _HEAD_END - 1:
@@ -171,32 +176,42 @@ class Front(asyncio.Protocol):
             return
         self._buffer = b""
         try:
-            opening, body = self._opening_of(data[:end])
+            opening, length = self._opening_of(data[:end])
         except TooManyHeaders as problem:
             self._refuse(data, 431, "too_many_headers", f"{problem}.")
             return
         except BadMessage as problem:
             self._refuse(data, 400, "bad_http", f"this is not a valid HTTP request: {problem}.")
             return
-        self._body = body
-        self.deadline = _NEVER if body is None else self._proxy.loop.time() + settings.client_body_timeout
-        if opening.closes:
-            self._stopping = True
         if opening.proxied:
-            rest = data[end + _HEAD_END :]
-            exchange = self.exchange = Exchange(self._proxy, self, opening, body)
-            if type(body) is Length and len(rest) >= body.left:
-                self._body = None
-                self.deadline = _NEVER
-                exchange.open(rest[: body.left])
-                rest = rest[body.left :]
-            else:
-                exchange.open(None)
-            if rest:
-                self._go_on(rest)
+            self._begin(opening, length, data, end + _HEAD_END)
         else:
+            self._await_body(length)
+            if opening.closes:
+                self._stopping = True
             head = without_upgrade(data[:end]) if b"upgrade" in opening.named else data[:end]
             self._open_page(head + b"\r\n\r\n", data[end + _HEAD_END :])
+
+    def _begin(self, opening: Opening, length: int, data: bytes, start: int) -> None:
+        """Open an exchange for a proxied request, whose body begins at `start` of `data`."""
+        self._buffer = b""
+        if opening.closes:
+            self._stopping = True
+        exchange = self.exchange = Exchange(self._proxy, self, opening, length)
+        end = start + length
+        if length > 0 and end <= len(data):
+            self.deadline = _NEVER
+            exchange.open(data[start:end])
+        else:
+            end = start
+            self._await_body(length)
+            exchange.open(None)
+        if end < len(data):
+            self._go_on(data[end:])
+
+    def _await_body(self, length: int) -> None:
+        self._body = reader(length)
+        self.deadline = self._proxy.loop.time() + self._proxy.settings.client_body_timeout if length else _NEVER
 
     def _go_on(self, rest: bytes) -> None:
         """Take what came with a proxied request's head."""
@@ -208,21 +223,17 @@ class Front(asyncio.Protocol):
         else:
             self.data_received(rest)
 
-    def _opening_of(self, head: bytes) -> tuple[Opening, BodyReader | None]:
-        """What a head decides, taken over from the last request's where that is the same; raises BadMessage."""
-        last, version = self._opening, self._proxy.accounts.version
-        if last is not None:
-            body = last.taken_over(head, version)
-            if body is not False and body is not True:
-                return last, body
+    def _opening_of(self, head: bytes) -> tuple[Opening, int]:
+        """What a head decides, and the body's length; raises BadMessage."""
+        version = self._proxy.accounts.version
         opening = Opening(http1.parse_request(head, self._proxy.settings.max_headers))
-        body = opening.body()
+        length = opening.length()
         if opening.proxied:
             opening.decide(self._proxy)
             if opening.identity is not None and opening.refusal is None:
                 opening.remember(head, version)
                 self._opening = opening
-        return opening, body
+        return opening, length
 
     def _feed_body(self, data: bytes) -> None:
         if self._linger and self._body is None:
@@ -281,7 +292,7 @@ class Front(asyncio.Protocol):
         if not self._closing:
             self._transport.write(data)
 
-    def finish(self, data: bytes, *, keep_alive: bool, request_complete: bool) -> None:
+    def finish(self, data: bytes, keep_alive: bool, request_complete: bool) -> None:
         """The exchange is over: write what is left of its answer, and go on or close."""
         self.exchange = None
         if self._closing:

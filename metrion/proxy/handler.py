@@ -16,9 +16,10 @@ from metrion.call import Call, Outcome
 from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
-from metrion.proxy.answer import Answer, client_head, request_id_of, text
+from metrion.proxy.answer import Answer, client_head, is_chunked, request_id_of, text
 from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body
 from metrion.proxy.completion import completion, new_call, refused_call
+from metrion.proxy.opening import CHUNKED
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.state import NEVER, ExchangeState
 from metrion.proxy.target import Target, family_of
@@ -28,7 +29,6 @@ from metrion.wire.tap import open_tap, read_at_once
 _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
-_NONE = (b"",)
 
 
 class Exchange(ExchangeState):
@@ -54,37 +54,36 @@ class Exchange(ExchangeState):
             return
         account = identity.account
         call = self._call = new_call(self._id, target, identity)
-        problem = opening.refusal or self._unfit()
+        problem = opening.refusal
+        if problem is None and (not proxy.admits or self._length > proxy.settings.max_body_bytes):
+            problem = self._unfit()
         if problem is None:
             problem = proxy.admission.admit(account.id, account.plan, proxy.loop.time(), call.started_ms)
         if problem is not None:
             self._refuse(problem)
             return
-        self._place_taken = True
+        self._place_taken = proxy.admission.counts(account.plan)
         if whole is not None:
             call.request_bytes = len(whole)
-            self._pieces.append(whole)
             if not opening.reads_whole:
+                self._pieces.append(whole)
                 self._sniff_form(call, whole)
-        elif self._body is not None:
+        elif self._length:
             if opening.expects and self._front:
                 self._front.send(_CONTINUE)
             if opening.reads_whole:
                 return
-            self._sends_length = isinstance(self._body, http1.Length)
         if opening.reads_whole:
-            self._read_whole(call, target)
+            self._read_whole(call, target, whole or b"")
         else:
             self._record_intent(call)
 
-    def _unfit(self) -> Refusal | None:
-        """What no provider is asked about."""
-        proxy, body = self._proxy, self._body
+    def _unfit(self) -> Refusal:
+        """Why no provider is asked."""
+        proxy = self._proxy
         if not proxy.admits:
             return refusal.STOPPING if proxy.stopping else refusal.NOT_READY
-        if type(body) is http1.Length and body.left > proxy.settings.max_body_bytes:
-            return refusal.too_large(proxy.settings.max_body_bytes)
-        return None
+        return refusal.too_large(proxy.settings.max_body_bytes)
 
     # ── the request's body ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,7 +104,7 @@ class Exchange(ExchangeState):
                 self._pieces.append(piece)
                 self._proxy.budget.take(self, len(piece))
             if last:
-                self._read_whole(call, target)
+                self._read_whole(call, target, b"".join(self._pieces))
             return
         self._sniff_form(call, piece)
         if self._upstream is not None:
@@ -115,10 +114,9 @@ class Exchange(ExchangeState):
         if call.request_bytes > _UPLOAD_PAUSE_BYTES:
             self.pause_request()
 
-    def _read_whole(self, call: Call, target: Target) -> None:
+    def _read_whole(self, call: Call, target: Target, body: bytes) -> None:
         """The body is here: know the model, refuse what no provider would take, then record the intent."""
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = [body] if body else []
+        self._pieces = [body]
         asked = read_body(body, target.endpoint.required, target.provider.label)
         if not isinstance(asked, Refusal):
             call.requested_model = call.requested_model or asked.model
@@ -185,14 +183,13 @@ class Exchange(ExchangeState):
 
     def _framing(self) -> bytes:
         """The header lines that frame the request's body, and the head's end."""
-        if self._body is None:
-            return b"content-length: 0\r\n\r\n" if self._opening.method in _BODY_METHODS else b"\r\n"
+        if not self._length and self._opening.method not in _BODY_METHODS:
+            return b"\r\n"
         if not self._sends_length:
             return b"transfer-encoding: chunked\r\n\r\n"
         call = self._call
         assert call is not None
-        to_come = 0 if self._request_complete or not isinstance(self._body, http1.Length) else self._body.left
-        return b"content-length: %d\r\n\r\n" % (call.request_bytes + to_come)
+        return b"content-length: %d\r\n\r\n" % (call.request_bytes if self._length == CHUNKED else self._length)
 
     def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
         """Stream one more piece of an upload."""
@@ -220,25 +217,24 @@ class Exchange(ExchangeState):
         """The provider's head: it passes, with our request id."""
         call, front, named = self._call, self._front, answer.named
         assert call is not None
-        call.status = answer.status
+        status = call.status = answer.start.status
         call.upstream_request_id = request_id_of(named)
         if self._place_taken:
-            self._settle_place(200 <= answer.status < 300)
-        self._content_type = text(named.get(b"content-type", _NONE)[0])
-        self._content_encoding = text(named.get(b"content-encoding", _NONE)[0])
-        if not call.stream and self._content_type.startswith("text/event-stream"):
-            call.stream = True
+            self._settle_place(200 <= status < 300)
+        if b"content-type" in named:
+            kind = self._content_type = text(named[b"content-type"][0])
+            if not call.stream and kind.startswith("text/event-stream"):
+                call.stream = True
+        if b"content-encoding" in named:
+            self._content_encoding = text(named[b"content-encoding"][0])
         self._reads_answer = answer.body is not None
         self._answer_started = True
         if front is not None:
-            head, self._answer_chunked, self._keep_alive = client_head(
-                answer,
-                self._id.hex().encode(),
-                self._cors_lines() if b"origin" in self._opening.named else [],
-                http10=self._opening.http10,
-                keep_alive=front.keep_alive,
-            )
-            self._held.append(head)
+            opening = self._opening
+            chunked = self._answer_chunked = is_chunked(answer, opening.http10)
+            keep_alive = self._keep_alive = front.keep_alive and not opening.http10
+            extra_lines = self._cors_lines() if b"origin" in opening.named else []
+            self._held.append(client_head(answer, self._id, extra_lines, chunked, keep_alive))
 
     def on_answer_body(self, piece: bytes, as_chunk: bytes | None) -> None:
         """Pass a piece of the provider's answer at once. `as_chunk`: as it came framed, where it may pass so."""
@@ -268,7 +264,7 @@ class Exchange(ExchangeState):
         tap, call = self._tap, self._call
         if tap is not None and call is not None and self._closing_segment < 0:
             record = completion(call, Outcome.OK, tap.reading, self._received, self._opening)
-            self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, completion=True)
+            self._closing_segment = self._proxy.journal.append(record, self._closing_recorded, True)
 
     def _closing_recorded(self, kept: bool) -> None:
         """Hand on the closing event. Its record takes the intent's place, whose segment may go."""
@@ -506,7 +502,7 @@ class Exchange(ExchangeState):
             )
         ]
 
-    def _end(self, outcome: Outcome, *, cut: bool = False) -> None:
+    def _end(self, outcome: Outcome, cut: bool = False) -> None:
         """The call is over: write its completion down, then hand on what is held of the answer (or cut it)."""
         assert self._call is not None
         self.ended = True
@@ -524,15 +520,15 @@ class Exchange(ExchangeState):
         outcome = Outcome.OK if self._answered else outcome
         record = completion(self._call, outcome, reading, self._received, self._opening)
         self._cuts = cut
-        self._completion_segment = self._proxy.journal.append(record, self._completed, completion=True)
+        self._completion_segment = self._proxy.journal.append(record, self._completed, True)
 
     def _completed(self, kept: bool) -> None:
         # To the writer also where the journal could not take it: the row may still be written.
         assert self._call is not None
         self._proxy.ended(self._call, self._intent_segment, self._completion_segment)
-        self._hand_on(cut=self._cuts or (self._answer_started and not kept))
+        self._hand_on(self._cuts or (self._answer_started and not kept))
 
-    def _hand_on(self, *, cut: bool) -> None:
+    def _hand_on(self, cut: bool) -> None:
         front, self._front = self._front, None
         if front is None:
             return
@@ -542,7 +538,7 @@ class Exchange(ExchangeState):
         if self._answer_chunked:
             self._held.append(http1.LAST_CHUNK)
         held, self._held = self._held, []
-        front.finish(b"".join(held), keep_alive=self._keep_alive, request_complete=self._request_complete)
+        front.finish(b"".join(held), self._keep_alive, self._request_complete)
 
     def _settle_place(self, counts: bool) -> None:
         if self._place_taken:

@@ -12,7 +12,6 @@ import structlog
 
 from metrion.proxy.http1 import BadMessage, check_name
 
-_KEEP, _KEEP_AND_NOTE, _NOTE, _DROP = range(4)
 _REMEMBERED_NAMES = 4096
 log = structlog.get_logger("metrion.proxy")
 
@@ -34,13 +33,9 @@ class Rules:
         dropped: Iterable[bytes],
         dropped_prefixes: tuple[bytes, ...],
     ) -> None:
-        self._fixed = {
-            **dict.fromkeys(dropped, _DROP),
-            **dict.fromkeys(kept_noted, _KEEP_AND_NOTE),
-            **dict.fromkeys(noted, _NOTE),
-        }
+        self._noted, self._kept_noted, self._dropped = frozenset(noted), frozenset(kept_noted), frozenset(dropped)
         self._prefixes = dropped_prefixes
-        self._known: dict[bytes, tuple[int, bytes]] = {}
+        self._known: dict[bytes, tuple[bool, bytes]] = {}  # by name: whether its line passes; its key in Named, or ""
 
     def sort(self, lines: list[bytes]) -> tuple[list[bytes], Named]:
         """(lines that pass, values of those we read). Raises BadMessage for a malformed line."""
@@ -51,26 +46,25 @@ class Rules:
             name, colon, value = line.partition(b":")
             if not colon:
                 raise BadMessage("a header line without a colon")
-            action, lower = known.get(name) or self._learn(name)
-            if action <= _KEEP_AND_NOTE:
+            passes, key = known.get(name) or self._learn(name)
+            if passes:
                 kept.append(line)
-                if action == _KEEP:
-                    continue
-            elif action == _DROP:
-                continue
-            if lower in named:
-                named[lower].append(value.strip(b" \t"))
-            else:
-                named[lower] = [value.strip(b" \t")]
+            if key:
+                if key in named:
+                    named[key].append(value.strip())
+                else:
+                    named[key] = [value.strip()]
         return kept, named
 
-    def _learn(self, name: bytes) -> tuple[int, bytes]:
+    def _learn(self, name: bytes) -> tuple[bool, bytes]:
         check_name(name)
         lower = name.lower()
-        action = self._fixed.get(lower, _DROP if lower.startswith(self._prefixes) else _KEEP)
+        reads = lower in self._noted or lower in self._kept_noted
+        stays = lower in self._noted or lower in self._dropped or (not reads and lower.startswith(self._prefixes))
+        found = (not stays, lower if reads else b"")
         if len(self._known) < _REMEMBERED_NAMES:
-            self._known[name] = action, lower
-        return action, lower
+            self._known[name] = found
+        return found
 
 
 _HOP_BY_HOP = (b"keep-alive", b"te", b"trailer", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection")

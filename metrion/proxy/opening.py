@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from metrion.accounts.registry import Account
 from metrion.proxy import headers, http1
 from metrion.proxy.authenticate import Identity, authenticate, known_account
-from metrion.proxy.http1 import BadMessage, BodyReader, RequestHead
+from metrion.proxy.http1 import LENGTH_DIGITS, BadMessage, BodyReader, Chunked, Length, RequestHead
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import ROOT, Target, without_key
 
 if TYPE_CHECKING:
     from metrion.proxy.proxy import Proxy
 
+CHUNKED = -1  # the length of a body that comes in chunks
 _PLAIN = [b"identity"]
 _JSON = [b"application/json"]
 _NO_ROUTE = Refusal(
@@ -79,11 +80,13 @@ class Opening:
         self._before = self._after = b""
         self._version = -1
 
-    def body(self) -> BodyReader | None:
-        """The request's body as the head declares it; raises BadMessage."""
+    def length(self) -> int:
+        """The length of the request's body as the head declares it, 0 where there is none; raises BadMessage."""
         named = self.named
         body = http1.declared_body(named.get(b"content-length", ()), named.get(b"transfer-encoding", ()), self.http10)
-        return None if body is None or body.done else body
+        if body is None:
+            return 0
+        return body.left if isinstance(body, Length) else CHUNKED
 
     def decide(self, proxy: Proxy) -> None:
         """Route and authenticate; sets `refusal` where either fails."""
@@ -130,24 +133,29 @@ class Opening:
     def remember(self, head: bytes, version: int) -> None:
         """Let the next request take this over: `head` is this one's bytes, `version` that of the accounts."""
         self._version = version
-        self._before = head
+        head += b"\r\n\r\n"
+        self._before, self._after = head, b""
         length = self.named.get(b"content-length")
         if length:
             start = head.lower().index(b"\r\ncontent-length:") + len(b"\r\ncontent-length:")
             start = head.index(length[0], start)
             self._before, self._after = head[:start], head[start + len(length[0]) :]
 
-    def taken_over(self, head: bytes, version: int) -> BodyReader | bool | None:
-        """The body of a request with this same head, None where it has none; False where the head is another."""
-        if version != self._version:
-            return False
+    def taken_over(self, data: bytes, version: int) -> tuple[int, int] | None:
+        """Where the body begins and how long it is, where `data` begins with this same head; else None."""
         before, after = self._before, self._after
-        if b"content-length" not in self.named:
-            return self.body() if head == before else False
-        if not head.startswith(before) or not head.endswith(after):
-            return False
-        length = head[len(before) : len(head) - len(after)]
-        if not length.isdigit() or len(length) > 18:
-            return False
-        size = int(length)
-        return http1.Length(size) if size else None
+        if version != self._version or not data.startswith(before):
+            return None
+        at = len(before)
+        if not after:
+            return at, CHUNKED if b"transfer-encoding" in self.named else 0
+        end = data.find(after, at, at + LENGTH_DIGITS + len(after))
+        length = data[at:end]
+        return (end + len(after), int(length)) if end > 0 and length.isdigit() else None
+
+
+def reader(length: int) -> BodyReader | None:
+    """Who reads a body of this length; None where there is none."""
+    if length == CHUNKED:
+        return Chunked()
+    return Length(length) if length else None

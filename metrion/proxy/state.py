@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from metrion.accounts.registry import Account
 from metrion.call import Call
-from metrion.proxy.http1 import BodyReader
-from metrion.proxy.opening import Opening
+from metrion.proxy.opening import CHUNKED, Opening
 from metrion.proxy.upstream import Upstream
 from metrion.wire.tap import Tap
 
@@ -31,7 +30,6 @@ class ExchangeState:
         "_answer_chunked",
         "_answer_started",
         "_answered",
-        "_body",
         "_bytes_when_gone",
         "_call",
         "_closing_segment",
@@ -46,6 +44,7 @@ class ExchangeState:
         "_id",
         "_intent_segment",
         "_keep_alive",
+        "_length",
         "_opening",
         "_pieces",
         "_place_taken",
@@ -65,7 +64,7 @@ class ExchangeState:
         "heard",
     )
 
-    def __init__(self, proxy: Proxy, front: Front, opening: Opening, body: BodyReader | None) -> None:
+    def __init__(self, proxy: Proxy, front: Front, opening: Opening, length: int) -> None:
         self._received = perf_counter()
         self._proxy = proxy
         self._front: Front | None = front
@@ -76,12 +75,12 @@ class ExchangeState:
         self._place_taken = False
         self.ended = False
 
-        self._body = body
+        self._length = length  # of the request's body
         self._pieces: list[bytes] = []  # of the request's body, not sent yet
         self._form_rest = b""  # of a multipart body: where its model's field may have begun
-        self._request_complete = body is None
+        self._request_complete = length == 0
         self._request_paused = False
-        self._sends_length = True  # the request's body goes out with its length, not in chunks
+        self._sends_length = length != CHUNKED or opening.reads_whole  # the body goes out with it, not in chunks
 
         self._intent_segment = self._closing_segment = self._completion_segment = -1  # of the journal
         self._dial: asyncio.Task[None] | None = None

@@ -126,7 +126,7 @@ class Upstream(asyncio.Protocol):
                 return
             head = http1.parse_response(data[:end])
             data = data[end + 4 :]
-            status = head.status
+            status = head.start.status
             if status == 101:
                 raise BadMessage("an upgrade nobody asked for")
         self._buffer = b""
@@ -145,19 +145,21 @@ class Upstream(asyncio.Protocol):
 
     def _sort(self, head: http1.ResponseHead) -> Answer:
         lines, named = headers.ANSWER.sort(head.lines)
+        status, http10, _ = head.start
         body: BodyReader | None = http1.declared_body(
-            named.get(b"content-length", []), named.get(b"transfer-encoding", []), head.http10
+            named.get(b"content-length", ()), named.get(b"transfer-encoding", ()), http10
         )
-        options = headers.connection_options(named)
-        if options:
+        self._reusable = not http10
+        if b"connection" in named:
+            options = headers.connection_options(named)
             lines = headers.without_nominated(lines, options)
-        self._reusable = b"close" not in options and (not head.http10 or b"keep-alive" in options)
-        if self._head_request or head.status in (204, 304):
+            self._reusable = b"close" not in options and (not http10 or b"keep-alive" in options)
+        if self._head_request or status in (204, 304):
             body = None
         elif body is None:
             body = http1.UntilClose()
             self._reusable = False
-        return Answer(head.status, head.reason, lines, named, body)
+        return Answer(head.start, lines, named, body)
 
     def _end_answer(self, listener: Listener, piece: bytes, rest: bytes) -> None:
         self._listener = self._reader = None

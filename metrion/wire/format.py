@@ -47,17 +47,17 @@ def usage_mark(key: str) -> re.Pattern[bytes]:
 
 def is_object(value: Raw) -> bool:
     """Whether the value is an object, as against null or nothing."""
-    return bytes(value).startswith(b"{")
+    return len(value) > 0 and bytes(value).startswith(b"{")
 
 
 def is_there(value: Raw) -> bool:
     """Whether there is a value that is not null."""
-    return bytes(value) not in (b"", b"null")
+    return len(value) > 0 and bytes(value) != b"null"
 
 
 def keep_usage(reading: Reading, usage: Raw) -> None:
     """Add a usage object in the order it came; a copy, or it would keep the whole document alive."""
-    if is_object(usage) and len(usage) > _EMPTY:
+    if len(usage) > _EMPTY and is_object(usage):
         reading.usage.append(usage.copy())
         if len(reading.usage) > _USAGES:
             del reading.usage[1]
@@ -65,7 +65,7 @@ def keep_usage(reading: Reading, usage: Raw) -> None:
 
 def replace_usage(reading: Reading, usage: Raw) -> None:
     """Keep the latest usage object alone: for APIs whose later figures hold the earlier ones."""
-    if is_object(usage) and len(usage) > _EMPTY:
+    if len(usage) > _EMPTY and is_object(usage):
         reading.usage = [usage.copy()]
 
 
