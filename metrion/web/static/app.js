@@ -278,8 +278,11 @@
   document.addEventListener("keydown", onKey);
   document.addEventListener("input", (event) => event.target.matches("[data-must-be]") && checkTyped(event.target));
   document.addEventListener("htmx:config:request", (event) => (event.detail.ctx.request.headers["x-csrf-token"] = csrf()));
+  document.addEventListener("htmx:before:request", (event) => {
+    if (document.hidden && event.target.matches('[hx-trigger^="every"]')) event.preventDefault(); // nobody looks
+  });
   document.addEventListener("htmx:after:request", () => navigator.onLine && showBar("", false));
-  document.addEventListener("htmx:after:swap", (event) => restoreTabs(event.target));
+  document.addEventListener("htmx:after:swap", () => restoreTabs(document)); // the event comes from what asked, not from what came
   document.addEventListener("htmx:error", () => (navigator.onLine ? showBar("Metrion could not be reached. Nothing recorded is lost.", true) : offline()));
   addEventListener("offline", offline);
   addEventListener("online", () => showBar("", false));
