@@ -80,13 +80,13 @@ class Journal:
         after_sync, self._thens_after_sync = self._thens_after_sync, []
         self._records = []
         kept = self._write(data)
+        # Before anybody is told: what they append then is to lie in the segment whose number it got.
+        if self._size > _SEGMENT_BYTES or self._sealing:
+            self._open_next()
         for then in thens:
             _call(then, kept)
         if after_sync:
             self._sync.wait_for(after_sync, kept)
-        # Not while records wait already that were told this segment's number.
-        if (self._size > _SEGMENT_BYTES or self._sealing) and not self._records:
-            self._open_next()
 
     def _write(self, data: bytes) -> bool:
         try:
@@ -168,10 +168,8 @@ class Journal:
 
     async def seal(self) -> list[Path]:
         """Go on in a new segment; returns those before it, which nothing is written to any more."""
-        segment = self._segment
         self._sealing = True
-        while self._segment == segment:
-            await self.drain()
+        await self.drain()
         self._sealing = False
         return [path for path in segment_paths(self._folder) if int(path.stem) < self._segment]
 
