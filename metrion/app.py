@@ -26,6 +26,7 @@ from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
 from metrion.ledger.caretaker import Caretaker
+from metrion.ledger.fold import Folder
 from metrion.ledger.journal import Journal
 from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
@@ -66,20 +67,23 @@ def run(settings: Settings, started: Started) -> None:
     uvloop.run(serve(settings, started))
 
 
-async def serve(settings: Settings, started: Started) -> None:
-    """Serve proxy and pages on one listener until a signal; `started` is called when it listens; MetrionError."""
+async def serve(settings: Settings, started: Started, *, sandbox: bool = False) -> None:
+    """Serve proxy and pages on one listener until a signal; `started` is called when it listens; MetrionError.
+
+    `sandbox`: the providers are played, which the pages say.
+    """
     with hold_lock(settings, "serve"):
         database = open_writer(settings)
         try:
             migrate(database)
             vault = open_vault(settings, database)
             recover(settings, database)
-            await _serve(settings, database, vault, started)
+            await _serve(settings, database, vault, started, sandbox)
         finally:
             database.close()
 
 
-async def _serve(settings: Settings, database: Database, vault: Vault, started: Started) -> None:
+async def _serve(settings: Settings, database: Database, vault: Vault, started: Started, sandbox: bool) -> None:
     loop = asyncio.get_running_loop()
     book = PriceBook.load(settings.own_prices)
     journal = Journal(settings.data_dir / "journal", loop, strict=settings.durability == "strict")
@@ -93,7 +97,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     listener = _bind(settings)
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
     caretaker = Caretaker(writer, journal)
-    site = _site(settings, vault, registry, writer, mail, caretaker, listener)
+    folder = Folder(writer)
+    site = _site(settings, vault, registry, writer, mail, caretaker, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
     server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
@@ -106,6 +111,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         rates.start()
     mail.start()
     caretaker.start()
+    folder.start()
     operations = _operations(settings, writer, book, registry, vault, caretaker, site.public_url)
     control = await listen(settings, operations)
     try:
@@ -115,6 +121,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         rates.stop()
         await mail.stop()
         await caretaker.stop()
+        await folder.stop()
         site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
@@ -155,6 +162,7 @@ def _site(
     mail: Sender,
     caretaker: Caretaker,
     listener: socket.socket,
+    sandbox: bool,
 ) -> Site:
     async def change(act: Callable[[Connection], T], of: int) -> T:
         def job(database: Database) -> T:
@@ -182,6 +190,7 @@ def _site(
         templates=make_templates(assets),
         address=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
         wake_mail=mail.wake,
+        sandbox=sandbox,
     )
 
 

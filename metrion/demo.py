@@ -45,7 +45,7 @@ async def _run(settings: Settings, token: str, sign_in: str) -> None:
     started = asyncio.Event()
     traffic = asyncio.create_task(_use(settings, token, sign_in, started))
     try:
-        await serve(settings, lambda start: started.set())
+        await serve(settings, lambda start: started.set(), sandbox=True)
     finally:
         traffic.cancel()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metrion.demo import EMAIL
 from tests.support import Metrion, exchange
+from tests.web.browser import Browser
 
 CHAT = b'{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -63,6 +64,11 @@ def test_the_demo_shows_calls_and_keeps_its_account(tmp_path: Path) -> None:
         rows = first.metrion.rows(8, email=EMAIL)
         assert {row["mode"] for row in rows} == {"stored"}
         assert len({row["provider"] for row in rows}) > 1
+        link = re.search(r"http://\S+(/link/\S+)", first.said)
+        assert link is not None
+        browser = Browser(first.metrion.origin)
+        browser.get(link[1])
+        assert "a sandbox plays OpenAI. Keys here are sandbox keys" in browser.submit().text
     finally:
         assert first.stop() < 20
     assert first.process.returncode == 0

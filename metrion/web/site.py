@@ -45,6 +45,7 @@ class Site:
         templates: Environment,
         address: str,
         wake_mail: Callable[[], None],
+        sandbox: bool = False,
     ) -> None:
         self.settings = settings
         self.vault = vault
@@ -52,6 +53,7 @@ class Site:
         self.templates = templates
         self.address = address  # how this process reaches its own listener
         self.public_url = settings.public_url or address
+        self.sandbox = sandbox  # a demo: the providers are played, and any key is good
         self.secure = self.public_url.startswith("https://")
         self.mail_on = mail_on(settings)
         self.letters = Letters(self.public_url)

@@ -125,6 +125,7 @@ def test_the_key_is_masked_until_it_is_asked_for(new_person: NewPerson) -> None:
     person = new_person(keys=("openai",))
     page = person.see()
     assert person.token not in page.html
+    assert "sandbox" not in page.text
     assert f"sk-metrion-…{person.token[-4:]}" in page.text
     assert person.browser.secret("/integrate/token") == person.token
     assert person.browser.post("/integrate/token", {}).status == 403

@@ -102,7 +102,7 @@ async def show(visit: Visit) -> Response:
 
 async def _page(visit: Visit, asked: Mapping[str, str], status: int = 200, error: str = "") -> Response:
     kept = await visit.site.read(lambda connection: _read(visit, connection))
-    choice = _choose(visit, asked, next(iter(kept.keys), "openai"))
+    choice = _choose(visit, asked, next((name for name in RECIPES if name in kept.keys), "openai"))
     stored = kept.keys.get(choice.recipe.provider)
     checked = asked.get("checked")
     verdict = (
