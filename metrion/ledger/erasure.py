@@ -104,8 +104,8 @@ class Eraser:
             rows += deleted
         await self.clean_journal()
         await self._wipe()
-        await self._place.run(partial(_finish, accounts))
         await self._until_no_reader(Database.empty_wal)
+        await self._place.run(partial(_finish, accounts))
         log.info("accounts_erased", accounts=len(accounts), rows=rows, seconds=round(monotonic() - began, 1))
 
     def _take_up(self, database: Database) -> list[int]:
