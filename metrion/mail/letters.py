@@ -208,6 +208,23 @@ class Letters:
         )
         return self.write(to, letter)
 
+    def address_taken(self, to: str, occasion: Occasion) -> Message:
+        """To an account's owner, where somebody wants to give another account the same address."""
+        letter = Letter(
+            kind="address_taken",
+            subject="Your address has a Metrion account already",
+            heading="Your address has an account already",
+            lead="Somebody wants to use this address for another account. It can be the address of one only, so nothing"
+            " has changed.",
+            facts=_facts(occasion),
+            rest=[
+                "If this was you, use another address there, or first delete the account that has this one.",
+                "If this was not you, do nothing.",
+            ],
+            why=f"an account at {self.host} was to get this address",
+        )
+        return self.write(to, letter)
+
     def email_changed(self, to: str, new: str, occasion: Occasion) -> Message:
         """To the address an account had before."""
         letter = Letter(

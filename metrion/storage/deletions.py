@@ -60,6 +60,14 @@ def unfinished(connection: Connection) -> list[int]:
     return list(connection.execute(query.order_by(deletions.c.requested_ms)).scalars())
 
 
+def calls_left(connection: Connection, account_id: int, most: int) -> int | None:
+    """How many calls of a deleted account are still there, counted up to `most`; None once nothing of it is left."""
+    if account_id not in unfinished(connection):
+        return None
+    left = select(calls.c.request_id).where(calls.c.account_id == account_id).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(left)).scalar_one()
+
+
 def finish(connection: Connection, account_id: int, now_ms: int) -> None:
     """Say that nothing of an account is left; what stays tells only who has the master key which one it was."""
     of = update(deletions).where(deletions.c.account_id == account_id)

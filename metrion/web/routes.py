@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
-from metrion.web.pages import entry, errors, integrate, links, operator, root
+from metrion.web.pages import deletion, entry, errors, integrate, links, operator, profile, root, settings
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
 from metrion.web.visit import TooMany, Visit
@@ -66,6 +66,23 @@ PAGES = (
     Page("/integrate/key", Access.SIGNED_IN, post=integrate.save_key),
     Page("/integrate/check", Access.SIGNED_IN, post=integrate.check_stored),
     Page("/integrate/test", Access.SIGNED_IN, post=integrate.send_test),
+    Page("/settings", Access.SIGNED_IN, get=settings.show_general, post=settings.save_general),
+    Page("/settings/token", Access.SIGNED_IN, get=settings.show_token, post=settings.regenerate),
+    Page("/settings/providers", Access.SIGNED_IN, get=settings.show_providers),
+    Page("/settings/providers/delete", Access.SIGNED_IN, post=settings.delete_key),
+    Page("/settings/billing", Access.SIGNED_IN, get=settings.show_billing),
+    Page("/settings/alerts", Access.SIGNED_IN, get=settings.show_alerts),
+    Page("/settings/profile", Access.SIGNED_IN, get=profile.show),
+    Page("/settings/profile/password", Access.SIGNED_IN, post=profile.change_password),
+    Page("/settings/profile/email", Access.SIGNED_IN, get=profile.show_email, post=profile.change_email),
+    Page("/settings/profile/email/codes", Access.SIGNED_IN, post=profile.enter_codes),
+    Page("/settings/profile/session", Access.SIGNED_IN, post=profile.end_one),
+    Page("/settings/profile/sessions", Access.SIGNED_IN, post=profile.end_all),
+    Page("/settings/profile/data.json", Access.SIGNED_IN, get=profile.download),
+    Page("/settings/profile/delete", Access.SIGNED_IN, get=deletion.show, post=deletion.delete),
+    Page("/settings/profile/delete/code", Access.SIGNED_IN, post=deletion.send_code),
+    Page("/deleted/{token}", Access.ANYBODY, get=deletion.show_deleted),
+    Page("/deleted/{token}/left", Access.ANYBODY, get=deletion.show_left),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),
     Page("/operator/invite", Access.OPERATOR, post=operator.invite),

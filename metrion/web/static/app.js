@@ -184,6 +184,7 @@
       if (!menu.contains(event.target)) menu.open = false;
     }
     if (!target) return;
+    if (target.matches("[commandfor]")) event.preventDefault(); // what it commands is done here, in older browsers too
     if (target.matches("[data-theme-switch]")) switchTheme();
     else if (target.matches("[data-copy], [data-copy-from], [data-copy-of]")) copy(target);
     else if (target.matches("[data-reveal]")) reveal(target);
