@@ -29,6 +29,11 @@ class Outcome(StrEnum):
     CACHED = "cached"  # answered from the response cache
 
 
+NOT_ERRORS = frozenset(
+    one.value for one in (Outcome.OK, Outcome.CACHED, Outcome.CLIENT_GONE, Outcome.REJECTED)
+)  # refusals are counted apart
+
+
 class Reading(msgspec.Struct, omit_defaults=True):
     """What an answer said about itself, as bytes seen; gathered while it passes, understood later by `wire`.
 
@@ -72,3 +77,4 @@ class Call(msgspec.Struct, array_like=True):
     upstream_request_id: str = ""
     reading: Reading | None = None
     held: Held | None = None  # never journalled: see `ledger.record`
+    characters: int = 0  # of a text to be spoken, which is billed by its length; 0 for other calls

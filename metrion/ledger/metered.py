@@ -17,18 +17,27 @@ from metrion.kit.clock import DAY_MS, now_ms
 from metrion.storage.database import Connection
 from metrion.storage.metered import add_metered, find_metered, forget_metered
 from metrion.wire.batch import item_ids
+from metrion.wire.tap import FORMATS
 
 # Endpoints that hand out what was made before. They cost nothing themselves.
 FETCHES = {
     "responses.retrieve",
+    "responses.cancel",
     "interactions.retrieve",
+    "interactions.cancel",
+    "threads.runs.retrieve",
     "chat.deferred",
     "messages.batches.results",
     "files.content",
+    "files.download",
+    "batches.retrieve",
+    "batches.results",
+    "batch.jobs.retrieve",
 }
 COUNTED_BEFORE = "counted_before"  # the fact that says so, and of how many items
-BATCHES = {"anthropic_batch_results", "openai_batch_results"}  # each item is whole, also where the rest is cut off
-_KEPT = {"openai_responses", "gemini_interactions", *BATCHES}  # formats of what providers keep for fetching
+# Formats of batches' results: each item is whole, also where the rest is cut off.
+BATCHES = {name for name, format in FORMATS.items() if format.results}
+_KEPT = {"openai_responses", "openai_runs", "gemini_interactions", *BATCHES}  # of what providers keep for fetching
 
 # Responses are there for 30 days at OpenAI (https://developers.openai.com/api/docs/guides/your-data) and xAI
 # (https://docs.x.ai/docs/guides/chat), interactions for 55 (https://ai.google.dev/gemini-api/docs/interactions). Batch

@@ -6,13 +6,15 @@ import msgspec
 import orjson
 import structlog
 
-from metrion.call import Call, Outcome
+from metrion.call import Call, Outcome, Reading
 from metrion.ledger.estimate import estimate
 from metrion.ledger.metered import BATCHES, COUNTED_BEFORE, FETCHES
 from metrion.ledger.reread import ESTIMATED
 from metrion.prices.calculate import Cost
 from metrion.prices.catalog import PriceBook
 from metrion.storage.rows import Row
+from metrion.wire.format import LOST
+from metrion.wire.openai_other import CHARACTERS
 from metrion.wire.understand import understand
 from metrion.wire.usage import Usage
 
@@ -33,6 +35,7 @@ _COUNTING_ON = {"openai_chat", "gemini_generate"}
 
 def price(book: PriceBook, call: Call) -> Row:
     """The row of `call`, in the order of `storage.rows.COLUMNS`."""
+    call = _with_characters(call)
     reading = call.reading
     model = _text((reading.model if reading else "") or call.requested_model)
     if reading is not None and reading.model != model:  # as the row will have it, so that the row can be read again
@@ -92,11 +95,21 @@ def price(book: PriceBook, call: Call) -> Row:
     )
 
 
+def _with_characters(call: Call) -> Call:
+    """`call` with the length of its spoken text beside what its answer said, as which the row will keep it."""
+    if not call.characters or call.outcome in _FREE:
+        return call
+    reading = call.reading or Reading()
+    facts = {**reading.facts, CHARACTERS: str(call.characters)}
+    return msgspec.structs.replace(call, reading=msgspec.structs.replace(reading, facts=facts))
+
+
 def _cost(book: PriceBook, call: Call, model: str, usage: Usage | None) -> Cost:
     if usage is None:
         return _NOTHING_USED if _is_free(call) else _UNKNOWN
     if call.outcome in _WHOLE or (call.reading and call.reading.done) or call.format in BATCHES:
-        return book.cost(call.provider, model, usage, call.started_ms)
+        cost = book.cost(call.provider, model, usage, call.started_ms)
+        return estimated(cost) if CHARACTERS in usage.quantities else cost  # counted by us, not by the provider
     if call.format in _COUNTING_ON:
         cost = estimated(book.cost(call.provider, model, usage, call.started_ms))
         return _UNKNOWN if cost.nano == 0 else cost  # nothing counted yet is not for nothing
@@ -107,7 +120,9 @@ def _is_free(call: Call) -> bool:
     """Whether a call without usage cost nothing: refused, here or by its provider; only counting; only fetching."""
     if call.outcome in _FREE or (call.reading is not None and COUNTED_BEFORE in call.reading.facts):
         return True
-    return call.outcome == Outcome.OK.value and (call.format == "count_only" or call.endpoint in FETCHES)
+    if call.outcome != Outcome.OK.value or (call.reading is not None and LOST in call.reading.facts):
+        return False
+    return call.format == "count_only" or call.endpoint in FETCHES
 
 
 def estimated(cost: Cost) -> Cost:

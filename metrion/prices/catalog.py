@@ -16,7 +16,7 @@ from metrion.wire.usage import Usage
 KEPT = 4096  # sheets; model names come from clients' traffic, so the book forgets rather than grows
 # Values of a condition that mean the list price. Any other value needs a price of its own, or the call is unpriced.
 LIST_PRICE = {
-    "service_tier": {"", "default", "standard", "auto"},
+    "service_tier": {"", "default", "standard", "auto", "unspecified"},
     "speed": {"", "standard"},
     "inference_geo": {"", "global", "not_available"},
 }

@@ -37,6 +37,10 @@ GEMINI = Provider(
             rule("POST", _MODEL + r":countTokens", "countTokens", "count_only", body=True),
             rule("POST", _ANY + r"interactions", "interactions", "gemini_interactions", body=True),
             rule("GET", _ANY + r"interactions/[^/]+", "interactions.retrieve", "gemini_interactions"),
+            rule("POST", _ANY + r"interactions/[^/]+/cancel", "interactions.cancel", "gemini_interactions"),
+            rule("POST", _ANY + r"decisions", "decisions", "gemini_interactions", body=True),
+            rule("GET", _ANY + r"batches/[^/:]+", "batches.retrieve", "gemini_batch"),
+            rule("GET", r"(?:/download)?" + _ANY + r"files/[^/:]+:download", "files.download", "gemini_batch_results"),
         ),
     ),
 )

@@ -29,7 +29,7 @@ class Endpoint:
 
     `format` names the wire format that reads its answers ("" where none carries usage). `reads_body`: its JSON body
     names the model and is read whole before the call is dialled. `checks_body`: one that is not JSON, or lacks a key
-    of `required`, is refused.
+    of `required`, is refused. `speaks`: its `input` is text to be spoken, billed by its length.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Endpoint:
     reads_body: bool = False
     checks_body: bool = False
     required: tuple[str, ...] = ()
+    speaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,19 @@ class Rule:
 
 
 def rule(
-    method: str, path: str, name: str, format: str = "", *, body: bool = False, required: tuple[str, ...] | None = None
+    method: str,
+    path: str,
+    name: str,
+    format: str = "",
+    *,
+    body: bool = False,
+    required: tuple[str, ...] | None = None,
+    speaks: bool = False,
 ) -> Rule:
     """A rule. `body`: the endpoint takes a JSON body that names the model; `required`: and must have these keys."""
     checks = required is not None
-    return Rule(method, re.compile(path), Endpoint(name, format, body or checks, checks, required or ()))
+    whole = body or checks or speaks
+    return Rule(method, re.compile(path), Endpoint(name, format, whole, checks, required or (), speaks))
 
 
 _FIRST_SEGMENT = re.compile(r"/(?:upload/)?(?:v1(?:alpha|beta)?/)?(?:openai/)?([^/:]*).*", re.DOTALL)

@@ -36,6 +36,10 @@ class _AnyBody(msgspec.Struct):
     stream: msgspec.Raw = _ABSENT
 
 
+class _Speech(msgspec.Struct):
+    input: str = ""
+
+
 class Asked(msgspec.Struct):
     model: str
     stream: bool
@@ -43,6 +47,7 @@ class Asked(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_any = msgspec.json.Decoder(_AnyBody).decode
+_decode_speech = msgspec.json.Decoder(_Speech).decode
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,1024}")')
 _STREAM = re.compile(rb'"stream"\s*:\s*true\b')
 FORM_FIELD_BYTES = 1024  # of a body's part that may hold the beginning of the field
@@ -76,6 +81,16 @@ def _read_any(body: bytes, required: tuple[str, ...], provider: str) -> Asked | 
             return _lacks(provider, name)
     model, stream = (b"" if value is _ABSENT else bytes(value) for value in (fields.model, fields.stream))
     return Asked(_text(model), stream == b"true")
+
+
+def spoken_characters(body: bytes) -> int:
+    """How long the text is that a body wants to be spoken; 0 where that cannot be told at once."""
+    if len(body) > _SKIM_BYTES:
+        return 0
+    try:
+        return len(_decode_speech(body).input)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
 
 
 def _has_half_pair(body: bytes) -> bool:

@@ -17,7 +17,7 @@ from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, is_chunked, request_id_of, text
-from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body
+from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body, spoken_characters
 from metrion.proxy.completion import completion, new_call, refused_call
 from metrion.proxy.opening import CHUNKED
 from metrion.proxy.refusal import Refusal
@@ -121,6 +121,8 @@ class Exchange(ExchangeState):
         if not isinstance(asked, Refusal):
             call.requested_model = call.requested_model or asked.model
             call.stream = asked.stream
+            if target.endpoint.speaks:
+                call.characters = spoken_characters(body)
             if asked.stream:
                 call.held = hold(self._proxy.shelf, call, body)
         elif target.endpoint.checks_body:

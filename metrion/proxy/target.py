@@ -20,7 +20,7 @@ _TRICK = re.compile(r"/\.{1,2}(?:[/;]|$)|%(?:2[ef5]|5c|[01][0-9a-f]|7f)|%(?![0-9
 _KEY_PARAMETER = re.compile(rb"(?:^|&)key=([^&]*)")
 _REMEMBERED_PATHS = 4096
 _REMEMBERED_BYTES = 512  # of one path: anybody may send long ones
-_NATIVE_ROOTS = ("/v1beta/", "/v1alpha/", "/upload/")
+_NATIVE_ROOTS = ("/v1beta/", "/v1alpha/", "/upload/", "/download/")
 
 
 class Target(NamedTuple):
@@ -69,7 +69,7 @@ def without_key(query: bytes) -> bytes:
 def family_of(path: bytes) -> Family:
     """The error shape a client of `path` expects, also where the path leads nowhere."""
     rest = path.removeprefix(ROOT)
-    if rest.startswith((b"/gemini/v1beta/", b"/gemini/upload/", b"/gemini/v1alpha/")):
+    if rest.startswith((b"/gemini/v1beta/", b"/gemini/upload/", b"/gemini/download/", b"/gemini/v1alpha/")):
         return Family.GEMINI
     if rest.startswith((b"/v1/", b"/messages", b"/anthropic/")):
         return Family.ANTHROPIC

@@ -14,12 +14,33 @@ import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.batch import Item, keep_item
-from metrion.wire.counts import Counts
+from metrion.wire.batch import item_of, keep_item
+from metrion.wire.counts import Counts, Known
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, keep_usage, usage_mark
 from metrion.wire.openai_chat import text
 from metrion.wire.usage import Part, Usage, total
+
+_TURNS = ("message", "fallback_message")  # the iterations that the top level sums up
+_SEVERAL = 2
+_COUNTED = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+)
+_KNOWN: Known = {
+    "input_tokens": None,
+    "cache_creation_input_tokens": None,
+    "cache_read_input_tokens": None,
+    "cache_creation": frozenset({"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"}),
+    "output_tokens": None,
+    "output_tokens_details": frozenset({"thinking_tokens"}),
+    "server_tool_use": None,
+    "iterations": None,
+    "fallback_credit": None,
+}
 
 
 class _Delta(msgspec.Struct):
@@ -79,7 +100,7 @@ def _read_completion(document: bytes, reading: Reading) -> None:
 
 
 class _Result(msgspec.Struct):
-    message: _Message | None = None
+    message: Raw = Raw()
 
 
 class _Line(msgspec.Struct):
@@ -92,14 +113,15 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 def _read_result(document: bytes, reading: Reading) -> None:
     """One line of a batch's results; expired, cancelled and failed requests have no message and cost nothing."""
     line = _decode_line(document)
-    if line.result and line.result.message:
-        answered = line.result.message
-        keep_item(reading, Item(answered.id or "", answered.model or "", answered.usage))
+    if line.result and is_object(line.result.message):
+        own = Reading()
+        _read(bytes(line.result.message), own)
+        keep_item(reading, item_of(own))
 
 
 MESSAGES = Format(usage_mark("usage"), _read, b"message_stop")
 COMPLETE = Format(re.compile(rb'"stop_reason"\s*:\s*"'), _read_completion)
-BATCH_RESULTS = Format(usage_mark("usage"), _read_result)
+BATCH_RESULTS = Format(usage_mark("usage"), _read_result, results=True)
 
 
 def merge(usages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -113,31 +135,68 @@ def merge(usages: list[dict[str, Any]]) -> dict[str, Any]:
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     """The counts of a message, with the iterations that its top level leaves out.
 
-    `compaction` iterations are tokens of the same model. An `advisor_message` is another model's, and so is an attempt
-    that a fallback replaced, which is billed where it had begun to answer: both become parts of their own.
+    Each iteration is a prompt of its own, billed by its own length. `compaction` is one of the same model. An
+    `advisor_message` is another model's, and so is an attempt that a fallback replaced, which is billed where it had
+    begun to answer. The credit for a retry elsewhere (`fallback_credit`) stands in the counts: …/fallback-credit.
     """
     counts = Counts(usage)
     own = _count(counts, usage)
     own.reasoning_tokens = counts.take("output_tokens_details", "thinking_tokens")
     own.service_tier = text(usage.get("service_tier"))
     own.facts = {name: usage[name] for name in ("inference_geo", "speed") if isinstance(usage.get(name), str)}
-    if searches := counts.take("server_tool_use", "web_search_requests"):  # fetching has no fee beyond its tokens
-        own.tool_calls = {"web_search": searches}
-    parts = [Part(reading.model, own)]
+    own.tool_calls = _tools(counts)
     iterations = _iterations(usage)
     serving = _serving(iterations, reading)
+    parts = [Part(reading.model, turn) for turn in _turns(counts, own, iterations, serving)]
     for iteration in iterations:
         spent = _count(counts, iteration)
-        if iteration.get("type") == "compaction":
-            _add_tokens(own, spent)
+        kind = iteration.get("type")
+        if kind == "compaction":
+            parts.append(Part(reading.model, _under(own, spent)))
         elif _is_apart(iteration, serving, spent):
-            parts.append(Part(text(iteration.get("model")), spent))
-    counts.check(own)
+            parts.append(Part(text(iteration.get("model")), _under(own, spent, speed=False)))
+        elif kind not in _TURNS:
+            counts.note(f"an iteration of the type {kind!r:.40} is not known")
+    counts.check(own, known=_KNOWN)
     if len(parts) > 1:
-        return total(parts)
+        whole = total(parts)
+        whole.reasoning_tokens, whole.problem = own.reasoning_tokens, own.problem
+        return whole
     if reading.facts.get("stop_reason") == "refusal" and not own.output_tokens:
         own.reported_cost_nano = 0  # "not billed for a request refused before any output": …/refusals-and-fallback
     return own
+
+
+def _tools(counts: Counts) -> dict[str, int]:
+    """Server tools by kind; fetching has no fee beyond its tokens (…/web-fetch-tool)."""
+    used = counts.usage.get("server_tool_use")
+    if not isinstance(used, dict):
+        return {}
+    calls = {name.removesuffix("_requests"): counts.count(number, name) for name, number in used.items()}
+    return {name: number for name, number in calls.items() if number and name != "web_fetch"}
+
+
+def _turns(counts: Counts, own: Usage, iterations: list[dict[str, Any]], serving: str) -> list[Usage]:
+    """The samplings that the top level sums up, where it says so of several; else the top level itself."""
+    spent = [_count(counts, one) for one in iterations if one.get("type") in _TURNS and _is_serving(one, serving)]
+    if len(spent) < _SEVERAL or any(
+        sum(getattr(one, name) for one in spent) != getattr(own, name) for name in _COUNTED
+    ):
+        return [own]
+    turns = [_under(own, one) for one in spent]
+    turns[0].tool_calls = own.tool_calls
+    return turns
+
+
+def _is_serving(iteration: dict[str, Any], serving: str) -> bool:
+    return not serving or iteration.get("model") in (None, serving)
+
+
+def _under(own: Usage, spent: Usage, *, speed: bool = True) -> Usage:
+    """`spent` under the conditions of the call; the fast mode is that of its own model alone."""
+    spent.service_tier = own.service_tier
+    spent.facts = {name: fact for name, fact in own.facts.items() if speed or name != "speed"}
+    return spent
 
 
 def _iterations(usage: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,14 +219,6 @@ def _is_apart(iteration: dict[str, Any], serving: str, spent: Usage) -> bool:
     model = iteration.get("model")
     replaced = iteration.get("type") == "message" and bool(serving and model) and model != serving
     return replaced and spent.output_tokens > 0
-
-
-def _add_tokens(own: Usage, spent: Usage) -> None:
-    own.input_tokens += spent.input_tokens
-    own.cached_input_tokens += spent.cached_input_tokens
-    own.cache_write_5m_tokens += spent.cache_write_5m_tokens
-    own.cache_write_1h_tokens += spent.cache_write_1h_tokens
-    own.output_tokens += spent.output_tokens
 
 
 def _count(counts: Counts, usage: dict[str, Any]) -> Usage:

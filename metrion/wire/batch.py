@@ -1,32 +1,39 @@
 """Batch results: one usage for each item, kept with its id so that it is metered once however often it is fetched.
 
-They come as JSON lines, of any length. In `Reading.usage` each item is `{"id", "model", "usage"}`, the provider's usage
-object verbatim in it; in `Usage.parts` it is a part.
+They come as JSON lines, of any length, or as a list inside one document. In `Reading.usage` each item is an `Item`, the
+provider's usage object verbatim in it; in `Usage.parts` it is a part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.format import Format, is_object, trim
+from metrion.wire.format import LOST, Format, is_object, lose, trim
 from metrion.wire.usage import Part, Usage, total
 
 # Anthropic's batches hold 100,000 requests and OpenAI's 50,000, some 300 bytes each. Beyond, the row is marked.
 MOST_ITEMS = 100_000
-LOST = "items_lost"
 
 
-class Item(msgspec.Struct):
-    """One item's result. `id` is the provider's id of its response, "" where it has none."""
+class Item(msgspec.Struct, omit_defaults=True):
+    """One item's result: what a `Reading` of it alone would hold.
+
+    `id` is the provider's id of its response. `shape` names the format of its usage where the results of one file are
+    of several.
+    """
 
     id: str
     model: str
     usage: Raw
+    shape: str = ""
+    tools: dict[str, int] = {}
+    facts: dict[str, str] = {}
 
 
 class _Named(msgspec.Struct):
@@ -35,6 +42,7 @@ class _Named(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode_name = msgspec.json.Decoder(_Named).decode
+_One = Callable[[str, dict[str, Any], Reading], Usage]
 
 
 class ResultsReader:
@@ -70,11 +78,7 @@ class ResultsReader:
         try:
             self._format.read(line, self._reading)
         except ValueError:  # cut off, or so long that its middle was dropped
-            _lose(self._reading)
-
-
-def _lose(reading: Reading) -> None:
-    reading.facts[LOST] = str(int(reading.facts.get(LOST, "0")) + 1)
+            lose(self._reading)
 
 
 def keep_item(reading: Reading, item: Item) -> None:
@@ -82,10 +86,21 @@ def keep_item(reading: Reading, item: Item) -> None:
     if not is_object(item.usage):
         return
     if len(reading.usage) >= MOST_ITEMS:
-        _lose(reading)
+        lose(reading)
         return
     reading.model = reading.model or item.model
     reading.usage.append(Raw(_encode(item)))
+
+
+def item_of(own: Reading, *, id: str = "", shape: str = "") -> Item:
+    """The item of a result that was read by itself; `id` is used where its response has none."""
+    usage = own.usage[-1] if own.usage else Raw()
+    return Item(own.response_id or id, own.model, usage, shape, own.tools, own.facts)
+
+
+def stand_in(result: bytes, reading: Reading) -> str:
+    """An id for a result whose response has none: its own text, and how many came before it."""
+    return f"{blake2b(result, digest_size=16).hexdigest()}:{len(reading.usage)}"
 
 
 def item_ids(reading: Reading) -> list[str]:
@@ -93,13 +108,15 @@ def item_ids(reading: Reading) -> list[str]:
     return [_decode_name(item).id for item in reading.usage]
 
 
-def understand(items: list[dict[str, Any]], reading: Reading, one: Callable[[dict[str, Any], Reading], Usage]) -> Usage:
+def understand(items: list[dict[str, Any]], reading: Reading, one: _One) -> Usage:
     """The sum of a batch's items, by `one` each. Batches have a price of their own, whatever tier an item names."""
     parts = []
     for item in items:
-        usage = one(item["usage"], Reading(model=item["model"]))
-        usage.service_tier = "batch"
-        parts.append(Part(item["model"], usage, item["id"]))
+        own = Reading(model=item["model"], tools=item.get("tools", {}), facts=item.get("facts", {}))
+        usage = one(item.get("shape", ""), item["usage"], own)
+        for part in usage.parts or [Part(item["model"], usage)]:
+            part.usage.service_tier = "batch"
+            parts.append(Part(part.model or item["model"], part.usage, item["id"]))
     whole = total(parts)
     if LOST in reading.facts:
         whole.problem = f"{reading.facts[LOST]} items of the batch are not counted"

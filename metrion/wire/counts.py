@@ -6,6 +6,8 @@ from typing import Any
 
 from metrion.wire.usage import Usage
 
+Known = dict[str, frozenset[str] | None]  # the members of a usage that are read, those in them where they are read too
+_UNKNOWN = frozenset({""})
 _MOST = 2**53  # tokens; beyond this a figure is nonsense, and JSON numbers are no longer exact
 
 
@@ -59,10 +61,11 @@ class Counts:
         """Whether any of `keys` is there, and not null."""
         return any(self.usage.get(key) is not None for key in keys)
 
-    def check(self, usage: Usage, total: int = 0, *, cached_within: bool = True) -> Usage:
+    def check(self, usage: Usage, total: int = 0, *, known: Known, cached_within: bool = True) -> Usage:
         """Note what does not hold between the figures of `usage`, and hand it back with what was noted.
 
         `total` is the provider's own sum, 0 where it gives none; `cached_within`: it counts cached tokens as input.
+        What counts something and is not `known` may be billed, so it is noted too.
         """
         cached = usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
         if (  # all at once, for nearly every call passes
@@ -77,8 +80,22 @@ class Counts:
             or (total and usage.input_tokens + usage.output_tokens > total)
         ):
             self._name_contradiction(usage, total, cached if cached_within else 0)
+        self._note_unknown(known)
         usage.problem = self.problem
         return usage
+
+    def _note_unknown(self, known: Known) -> None:
+        for name, value in self.usage.items():
+            inner = known.get(name, _UNKNOWN)
+            if inner is None or value is None:
+                continue
+            if inner is _UNKNOWN:
+                if counts_something(value):
+                    self.note(f"{name} is not known")
+            elif isinstance(value, dict) and not value.keys() <= inner:
+                for unknown in sorted(value.keys() - inner):
+                    if counts_something(value[unknown]):
+                        self.note(f"{name}.{unknown} is not known")
 
     def _name_contradiction(self, usage: Usage, total: int, cached: int) -> None:
         self.within(cached, usage.input_tokens, "cached input within input")
@@ -91,3 +108,12 @@ class Counts:
         self.within(usage.video_output_tokens, usage.output_tokens, "video output within output")
         if total:
             self.within(usage.total_tokens, total, "input and output within the total")
+
+
+def counts_something(value: Any) -> bool:
+    """Whether a value is a number above nought, or holds one."""
+    if isinstance(value, dict):
+        return any(map(counts_something, value.values()))
+    if isinstance(value, list):
+        return any(map(counts_something, value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0

@@ -18,7 +18,9 @@ from metrion.call import Reading
 
 WINDOW = 64 * 1024  # bytes kept at either end of what is too long to be kept whole
 LIMIT = 4 * 1024 * 1024  # bytes of one document beyond which only its two ends are kept
+SALVAGED = "salvaged"  # the fact that says that an answer could not be read, but that a usage was found in it
 _EMPTY = len("{}")  # a usage that says nothing is none
+LOST = "items_lost"  # the fact that says how many results of a batch are not counted
 _USAGES = 16  # usage objects kept of one answer; they are cumulative, so the first and the latest ones tell all
 
 _MODEL = re.compile(rb'"model(?:Version)?"\s*:\s*"([^"\\]{1,200})"')
@@ -32,12 +34,13 @@ class Format(NamedTuple):
     """One wire format. `mark` finds the key of its usage; `read` raises ValueError on a document not as documented.
 
     `closing` stands at the end of the event after which nothing comes, and which clients take for the end of the
-    stream; "" where only the body's end tells.
+    stream; "" where only the body's end tells. `results`: its documents are a batch's, each of whose items counts.
     """
 
     mark: re.Pattern[bytes]
     read: Callable[[bytes, Reading], None]
     closing: bytes = b""
+    results: bool = False
 
 
 def usage_mark(key: str) -> re.Pattern[bytes]:
@@ -83,8 +86,16 @@ def read(format: Format, document: bytes, reading: Reading) -> None:
     try:
         format.read(document, reading)
     except ValueError:  # msgspec's and Unicode's errors are ValueErrors
+        if format.results:
+            lose(reading)
+            return
         with suppress(ValueError):
             _salvage(format, document, reading)
+
+
+def lose(reading: Reading) -> None:
+    """Count results that are not kept: one, or all of a document."""
+    reading.facts[LOST] = str(int(reading.facts.get(LOST, "0")) + 1)
 
 
 def _salvage(format: Format, document: bytes, reading: Reading) -> None:
@@ -98,6 +109,7 @@ def _salvage(format: Format, document: bytes, reading: Reading) -> None:
     if last and (end := _object_end(document, last.end())):
         usage = Raw(document[last.end() - 1 : end])
         _decode(usage)  # what is no JSON itself would make the journal's record none
+        reading.facts[SALVAGED] = "true"
         if not reading.usage or bytes(reading.usage[-1]) != bytes(usage):  # it may have been read before the error came
             keep_usage(reading, usage)
 

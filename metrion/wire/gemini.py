@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from metrion.call import Reading
 from metrion.wire import openai_chat
-from metrion.wire.counts import Counts
+from metrion.wire.counts import Counts, Known
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, replace_usage, usage_mark
 from metrion.wire.openai_chat import text
@@ -26,10 +26,48 @@ _IMAGES = ("IMAGE", "DOCUMENT")  # pages of a document are counted, and billed, 
 _GENERATION = re.compile(r"(?:models/)?gemini-(\d+)")
 _FIRST_BILLED_BY_QUERY = 3  # Gemini 3 and later bill each search query, models before it each grounded prompt
 _FINISHED = {"interaction.completed", "interaction.failed", "interaction.cancelled", "interaction.complete"}
+_STATUS_UPDATE = "interaction.status_update"
+_ENDED = {"completed", "failed", "cancelled", "incomplete", "budget_exceeded"}
+# Vertex's names of tiers, where an answer has none of Gemini's own: google-genai 3.4, types.py, `TrafficType`.
+_TRAFFIC = {"ON_DEMAND": "", "ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+_KNOWN: Known = dict.fromkeys(
+    (
+        "promptTokenCount",
+        "promptTokensDetails",
+        "toolUsePromptTokenCount",
+        "toolUsePromptTokensDetails",
+        "cachedContentTokenCount",
+        "cacheTokensDetails",
+        "candidatesTokenCount",
+        "candidatesTokensDetails",
+        "responseTokenCount",
+        "responseTokensDetails",
+        "thoughtsTokenCount",
+        "totalTokenCount",
+        "initialPromptTokenCount",  # part of promptTokenCount
+    )
+)
+_KNOWN_OF_INTERACTIONS: Known = dict.fromkeys(
+    (
+        "total_input_tokens",
+        "input_tokens_by_modality",
+        "total_tool_use_tokens",
+        "tool_use_tokens_by_modality",
+        "total_cached_tokens",
+        "cached_tokens_by_modality",
+        "total_output_tokens",
+        "output_tokens_by_modality",
+        "total_thought_tokens",
+        "total_tokens",
+        "initial_input_tokens",  # part of total_input_tokens
+        "grounding_tool_count",
+    )
+)
 
 
 class _Grounding(msgspec.Struct, rename="camel"):
     web_search_queries: list[str] | None = None
+    image_search_queries: list[str] | None = None
     grounding_chunks: list[dict[str, Raw]] | None = None
 
 
@@ -74,7 +112,8 @@ def _read(document: bytes, reading: Reading) -> None:
 
 def _read_grounding(grounding: _Grounding, reading: Reading) -> None:
     """Count the search queries (empty ones are free), and note a use of Maps; pieces of a stream repeat themselves."""
-    queries = len(list(filter(None, grounding.web_search_queries or ())))
+    asked = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
+    queries = len(list(filter(None, asked)))
     if queries:
         reading.tools["google_search"] = max(queries, reading.tools.get("google_search", 0))
     if any("maps" in chunk for chunk in grounding.grounding_chunks or ()):
@@ -86,8 +125,11 @@ class _Interaction(msgspec.Struct):
 
     event_type: str | None = None
     interaction: Raw = Raw()
+    interaction_id: str | None = None
+    status: str | None = None
     id: str | None = None
     model: str | None = None
+    agent: str | None = None  # in place of a model
     service_tier: str | None = None
     usage: Raw = Raw()
     error: Raw = Raw()
@@ -104,9 +146,12 @@ def _read_interaction(document: bytes, reading: Reading) -> None:
         reading.done = True
     if is_object(answer.interaction):
         answer = _decode_interaction(answer.interaction)
+    elif answer.event_type == _STATUS_UPDATE:
+        reading.done = reading.done or answer.status in _ENDED
+        answer.id = answer.interaction_id
     elif answer.event_type is not None:
         return  # what other events are called is not the answer's name
-    reading.model = answer.model or reading.model
+    reading.model = answer.model or answer.agent or reading.model
     reading.response_id = answer.id or reading.response_id
     reading.service_tier = answer.service_tier or reading.service_tier
     replace_usage(reading, answer.usage)
@@ -133,7 +178,7 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
         image_output_tokens=sum(output.get(kind, 0) for kind in _IMAGES),
         video_input_tokens=prompt.get("VIDEO", 0) + tools.get("VIDEO", 0),
         video_output_tokens=output.get("VIDEO", 0),
-        service_tier=text(usage.get("serviceTier")).lower(),
+        service_tier=_tier(usage),
         tool_calls=_billable(reading.tools, reading.model),
     )
     if traffic := text(usage.get("trafficType")):
@@ -142,7 +187,13 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
         own.facts["google_search_queries"] = str(queries)
     total = counts.take("totalTokenCount")
     _add_thoughts(own, counts.take("thoughtsTokenCount"), total)
-    return counts.check(own, total)
+    return counts.check(own, total, known=_KNOWN)
+
+
+def _tier(usage: dict[str, Any]) -> str:
+    """The service tier, "" for the list price; an unknown kind of traffic is a tier of its name."""
+    traffic = text(usage.get("trafficType"))
+    return text(usage.get("serviceTier")).lower() or _TRAFFIC.get(traffic, traffic.lower())
 
 
 def _add_thoughts(usage: Usage, thoughts: int, total: int) -> None:
@@ -185,7 +236,7 @@ def understand_interaction(usage: dict[str, Any], reading: Reading) -> Usage:
     own.tool_calls = _billable(grounded, reading.model)
     total = counts.take("total_tokens")
     _add_thoughts(own, counts.take("total_thought_tokens"), total)
-    return counts.check(own, total)
+    return counts.check(own, total, known=_KNOWN_OF_INTERACTIONS)
 
 
 def understand_compatible(usage: dict[str, Any], reading: Reading) -> Usage:
@@ -194,7 +245,7 @@ def understand_compatible(usage: dict[str, Any], reading: Reading) -> Usage:
     own = openai_chat.base(counts, reading)
     total = counts.take("total_tokens")
     _add_thoughts(own, own.reasoning_tokens, total)
-    return counts.check(own, total)
+    return counts.check(own, total, known=openai_chat.KNOWN)
 
 
 def _modalities(counts: Counts, key: str) -> dict[str, int]:
@@ -206,6 +257,8 @@ def _modalities(counts: Counts, key: str) -> dict[str, int]:
             name = _MODALITIES[kind] if isinstance(kind, int) and 0 <= kind < len(_MODALITIES) else text(kind).upper()
             tokens = counts.count(detail.get("tokenCount", detail.get("tokens")), key)
             found[name] = found.get(name, 0) + tokens
+            if tokens and name not in _MODALITIES:
+                counts.note(f"tokens of the modality {name or kind!r:.40} are not known")
     return found
 
 

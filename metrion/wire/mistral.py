@@ -1,11 +1,12 @@
-"""What Mistral does its own way: cached tokens under several names, sound by the second, connectors, OCR by the page.
+"""What Mistral does its own way: cached tokens by several names, sound by the second, conversations, OCR by the page.
 
-Sources: mistralai 3.7, models/usageinfo.py, conversationusageinfo.py, ocrusageinfo.py, ocrresponse.py;
-https://docs.mistral.ai/api.
+Sources: mistralai 3.7, models/usageinfo.py, conversationusageinfo.py, conversationresponse.py, conversationevents.py,
+ocrusageinfo.py, ocrresponse.py; https://docs.mistral.ai/api.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -13,16 +14,27 @@ from msgspec import Raw
 
 from metrion.call import Reading
 from metrion.wire import openai_chat
-from metrion.wire.counts import Counts
+from metrion.wire.counts import Counts, Known
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_there, replace_usage, usage_mark
 from metrion.wire.usage import Usage
+
+_CACHED = frozenset({"cached_tokens"})
+_KNOWN: Known = openai_chat.KNOWN | {
+    "prompt_token_details": _CACHED,
+    "num_cached_tokens": None,
+    "prompt_audio_seconds": None,
+    "connector_tokens": None,
+    "connectors": None,
+    "request_count": None,  # of texts in one request for embeddings
+}
+_KNOWN_OF_PAGES: Known = {"pages_processed": None, "doc_size_bytes": None}
+_ANNOTATED = re.compile(rb'"(?:document|image)_annotation"\s*:\s*"')
 
 
 class _Pages(msgspec.Struct):
     model: str | None = None
     usage_info: Raw = Raw()
-    document_annotation: Raw = Raw()
     error: Raw = Raw()
 
 
@@ -33,13 +45,43 @@ def _read_pages(document: bytes, reading: Reading) -> None:
     answer = _decode(document)
     reading.model = answer.model or reading.model
     replace_usage(reading, answer.usage_info)
-    if is_there(answer.document_annotation):
+    if _ANNOTATED.search(document):  # the document as a whole, or an image in it
         reading.facts["annotated"] = "true"
     if is_there(answer.error):
         reading.error = message(document)
 
 
+class _Entry(msgspec.Struct):
+    """What a conversation put out; the model stands here alone."""
+
+    model: str | None = None
+
+
+class _Conversation(msgspec.Struct):
+    """An answer of a conversation, whole; or one of its events."""
+
+    type: str | None = None
+    model: str | None = None
+    outputs: list[_Entry] | None = None
+    usage: Raw = Raw()
+
+
+_decode_conversation = msgspec.json.Decoder(_Conversation).decode
+
+
+def _read_conversation(document: bytes, reading: Reading) -> None:
+    answer = _decode_conversation(document)
+    for entry in (answer, *(answer.outputs or ())):
+        reading.model = entry.model or reading.model
+    replace_usage(reading, answer.usage)
+    if answer.type == "conversation.response.done":
+        reading.done = True
+    elif answer.type == "conversation.response.error":
+        reading.error = message(document)
+
+
 OCR = Format(usage_mark("usage_info"), _read_pages)
+CONVERSATIONS = Format(re.compile(rb'"usage"\s*:\s*\{|"conversation\.response\.error"'), _read_conversation)
 
 
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:
@@ -57,7 +99,7 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     connectors = usage.get("connectors")
     for name, calls in connectors.items() if isinstance(connectors, dict) else ():
         own.tool_calls[name] = counts.count(calls, f"connectors.{name}")
-    return counts.check(own, counts.take("total_tokens"))
+    return counts.check(own, counts.take("total_tokens"), known=_KNOWN)
 
 
 def understand_pages(usage: dict[str, Any], reading: Reading) -> Usage:
@@ -67,4 +109,4 @@ def understand_pages(usage: dict[str, Any], reading: Reading) -> Usage:
     own = Usage(quantities={"pages": pages} if pages else {})
     if pages and "annotated" in reading.facts:
         own.quantities["annotated_pages"] = pages
-    return counts.check(own)
+    return counts.check(own, known=_KNOWN_OF_PAGES)

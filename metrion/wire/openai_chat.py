@@ -12,10 +12,28 @@ import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.counts import Counts
+from metrion.wire.counts import Counts, Known
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_there, replace_usage, usage_mark
 from metrion.wire.usage import Usage
+
+KNOWN: Known = {
+    "prompt_tokens": None,
+    "completion_tokens": None,
+    "total_tokens": None,
+    "prompt_tokens_details": frozenset(
+        {"cached_tokens", "cache_write_tokens", "text_tokens", "audio_tokens", "image_tokens"}
+    ),
+    "completion_tokens_details": frozenset(
+        {
+            "reasoning_tokens",
+            "text_tokens",
+            "audio_tokens",
+            "accepted_prediction_tokens",
+            "rejected_prediction_tokens",
+        }
+    ),
+}
 
 
 class _Answer(msgspec.Struct):
@@ -47,12 +65,13 @@ CHAT = Format(usage_mark("usage"), _read, b"[DONE]")
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     """OpenAI's own meaning: details are parts of the counts they detail.
 
-    Predicted tokens that were rejected stand inside `completion_tokens` already. Cache writes (30 minutes, or 12 hours)
-    are the short kind: OpenAI has one price for both. The search models search once for each request without saying
-    so: https://developers.openai.com/api/docs/guides/tools-web-search (their fee: prices/overrides/openai.toml).
+    Predicted tokens that were rejected stand inside `completion_tokens` already. Cache writes are taken for the short
+    kind (30 minutes), for chat does not tell those of 12 hours apart. The search models search once for each request
+    without saying so: https://developers.openai.com/api/docs/guides/tools-web-search (their fee:
+    prices/overrides/openai.toml).
     """
     counts = Counts(usage)
-    own = counts.check(base(counts, reading), counts.take("total_tokens"))
+    own = counts.check(base(counts, reading), counts.take("total_tokens"), known=KNOWN)
     if "-search-" in reading.model and own.output_tokens:
         own.tool_calls["web_search_preview" if "-search-preview" in reading.model else "web_search"] = 1
     return own

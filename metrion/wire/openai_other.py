@@ -1,7 +1,7 @@
-"""OpenAI's images, audio and batch results, and answers of which only the names are wanted.
+"""OpenAI's images, audio and runs, and answers of which only the names are wanted.
 
 Sources: openai-python 3.52, types/images_response.py, image_gen_completed_event.py, audio/transcription*.py,
-audio/speech_audio_done_event.py; https://platform.openai.com/docs/guides/batch for the lines of a result file.
+beta/threads/run.py; https://platform.openai.com/docs/api-reference/audio/speech-audio-done-event.
 """
 
 from __future__ import annotations
@@ -12,13 +12,22 @@ import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.batch import Item, keep_item
-from metrion.wire.counts import Counts
+from metrion.wire.counts import Counts, Known
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_there, keep_usage, replace_usage, usage_mark
-from metrion.wire.openai_chat import text
-from metrion.wire.openai_responses import understand_images
+from metrion.wire.openai_responses import understand_images, understand_svg
 from metrion.wire.usage import Part, Usage, total
+
+CHARACTERS = "characters"  # the fact that says how long a text is that was to be spoken
+_DETAILS = frozenset({"text_tokens", "audio_tokens"})
+_KNOWN: Known = {
+    "seconds": None,
+    "input_tokens": None,
+    "input_token_details": _DETAILS,
+    "output_tokens": None,
+    "output_token_details": _DETAILS,
+    "total_tokens": None,
+}
 
 _DONE = (
     ".completed",
@@ -84,37 +93,39 @@ IMAGES = Format(usage_mark("usage"), _read_images)
 AUDIO = Format(usage_mark("usage"), _read_audio)
 
 
-class _Body(msgspec.Struct):
+class _Run(msgspec.Struct):
+    """A run of an assistant, or an event that carries one; other objects of its stream have other names."""
+
+    object: str | None = None
     id: str | None = None
     model: str | None = None
     usage: Raw = Raw()
+    last_error: Raw = Raw()
 
 
-class _Response(msgspec.Struct):
-    body: _Body | None = None
+_decode_run = msgspec.json.Decoder(_Run).decode
 
 
-class _Line(msgspec.Struct):
-    id: str | None = None
-    response: _Response | None = None
+def _read_run(document: bytes, reading: Reading) -> None:
+    run = _decode_run(document)
+    if run.object != "thread.run":
+        return
+    reading.model = run.model or reading.model
+    reading.response_id = run.id or reading.response_id
+    replace_usage(reading, run.usage)
+    reading.done = reading.done or bool(reading.usage)
+    if is_there(run.last_error):
+        reading.error = message(bytes(run.last_error))
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
-
-
-def _read_batch_line(document: bytes, reading: Reading) -> None:
-    line = _decode_line(document)
-    if line.response and line.response.body:
-        body = line.response.body
-        keep_item(reading, Item(body.id or line.id or "", body.model or "", body.usage))
-
-
-BATCH_RESULTS = Format(usage_mark("usage"), _read_batch_line)
+RUNS = Format(usage_mark("usage"), _read_run, b"[DONE]")
 
 
 def understand_image_answer(usages: list[dict[str, Any]], reading: Reading) -> Usage | None:
     """The counts of an image answer: tokens where the model is billed by tokens, else how many images there are."""
-    parts = [Part(text(usage.get("model")) or reading.model, understand_images(usage)) for usage in usages]
+    parts = [
+        understand_svg(usage) if "model" in usage else Part(reading.model, understand_images(usage)) for usage in usages
+    ]
     if len(parts) > 1:
         return total(parts)
     facts = {name: fact for name, fact in reading.facts.items() if name in ("quality", "size")}
@@ -126,18 +137,20 @@ def understand_image_answer(usages: list[dict[str, Any]], reading: Reading) -> U
 
 
 def understand_audio(usage: dict[str, Any] | None, reading: Reading) -> Usage | None:
-    """The counts of a transcription or of speech: tokens, or the length of the sound in milliseconds."""
+    """The counts of a transcription or of speech: tokens, or else the length of the sound or of the text."""
     if usage is None:
-        seconds = reading.facts.get("seconds")
-        return Usage(quantities={"audio_ms": round(float(seconds) * 1000)}) if seconds else None
+        if seconds := reading.facts.get("seconds"):
+            return Usage(quantities={"audio_ms": round(float(seconds) * 1000)})
+        characters = int(reading.facts.get(CHARACTERS, 0))
+        return Usage(quantities={"characters": characters}) if characters else None
     counts = Counts(usage)
     if counts.has("seconds"):
         length = counts.milliseconds(usage["seconds"], "seconds")
-        return counts.check(Usage(quantities={"audio_ms": length}))
+        return counts.check(Usage(quantities={"audio_ms": length}), known=_KNOWN)
     heard = Usage(
         input_tokens=counts.take("input_tokens"),
         output_tokens=counts.take("output_tokens"),
         audio_input_tokens=counts.take("input_token_details", "audio_tokens"),
         audio_output_tokens=counts.take("output_token_details", "audio_tokens"),
     )
-    return counts.check(heard, counts.take("total_tokens"))
+    return counts.check(heard, counts.take("total_tokens"), known=_KNOWN)

@@ -15,7 +15,7 @@ _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")  # how a blank line ends, and with it an e
 _LONGEST_END = 3
 _TAIL = 128  # bytes at a stream's end in which its closing event is looked for; Anthropic pads it with blanks
 _NEVER = b"\0"  # stands in no JSON
-_FIRST_EVENTS = 3  # events searched for the model's name before it is left at that
+_FIRST_EVENTS = 32  # events searched for the model's name before it is left at that: tools may speak before it
 _ERROR = b'"error"'
 _FIELDS = (
     b"data:",

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from metrion.call import Reading
 from metrion.kit.held import Held
-from metrion.wire import anthropic, gemini, mistral, openai_chat, openai_other, openai_responses
+from metrion.wire import anthropic, gemini, mistral, openai_chat, openai_other, openai_responses, results
 from metrion.wire.batch import ResultsReader
 from metrion.wire.body import BodyReader, ErrorReader
 from metrion.wire.format import LIMIT, Format, read
@@ -29,14 +29,20 @@ FORMATS: dict[str, Format] = {
     "openai_responses": openai_responses.RESPONSES,
     "openai_images": openai_other.IMAGES,
     "openai_audio": openai_other.AUDIO,
-    "openai_batch_results": openai_other.BATCH_RESULTS,
+    "openai_runs": openai_other.RUNS,
+    "openai_batch_results": results.LINES,
     "gemini_generate": gemini.GENERATE,
     "gemini_embed": gemini.GENERATE,
     "gemini_interactions": gemini.INTERACTIONS,
+    "gemini_batch": results.GEMINI,
+    "gemini_batch_results": results.GEMINI_LINES,
     "mistral_ocr": mistral.OCR,
+    "mistral_conversations": mistral.CONVERSATIONS,
+    "mistral_batch": results.JOB,
+    "xai_batch_results": results.XAI,
     "count_only": openai_other.NAMES,
 }
-_LINES = {"anthropic_batch_results", "openai_batch_results"}
+_LINES = {"anthropic_batch_results", "openai_batch_results", "gemini_batch_results"}
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, in however many pieces, and white space
 _EVENT_STARTS = (b"d", b"e", b"i", b"r", b":")  # data, event, id, retry, a comment
 

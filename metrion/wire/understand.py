@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
 
 from metrion.call import Reading
 from metrion.wire import anthropic, batch, gemini, mistral, openai_chat, openai_other, openai_responses, xai
+from metrion.wire.format import SALVAGED
 from metrion.wire.usage import Usage
 
 _Raw = dict[str, Any]
+_TOLD_BESIDE = {"openai_chat", "openai_responses", "gemini_generate"}  # whose tools or tier stand outside the usage
 
 
 def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | None, str | None]:
@@ -26,8 +29,10 @@ def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | No
     except orjson.JSONDecodeError:
         usages = []
     usage = _understand(provider, format, usages, reading)
-    if usage and usages and provider == "grok":
+    if usage and usages and provider == "grok" and not usage.parts:
         xai.add_reported_cost(usage, usages[-1])
+    if usage and SALVAGED in reading.facts and format in _TOLD_BESIDE:
+        usage.problem = usage.problem or "the answer could not be read: its tools, or its tier, may be missing"
     return usage, raw.decode(errors="replace") if objects else None
 
 
@@ -35,25 +40,52 @@ def _understand(provider: str, format: str, usages: list[_Raw], reading: Reading
     match format:
         case "openai_images":
             return openai_other.understand_image_answer(usages, reading)
-        case "openai_audio" if provider != "mistral":
-            return openai_other.understand_audio(usages[-1] if usages else None, reading)
+        case "openai_audio":
+            return _sound(provider, usages[-1] if usages else None, reading)
         case "" | "count_only" | "anthropic_complete":
             return None
     if not usages:
         return None
     match format:
-        case "anthropic_batch_results":
-            return batch.understand(usages, reading, anthropic.understand)
-        case "openai_batch_results":
-            return batch.understand(usages, reading, lambda usage, own: _one(provider, _shape(usage), usage, own))
         case "anthropic_messages":
             return anthropic.understand(anthropic.merge(usages), reading)
+        case (
+            "anthropic_batch_results"
+            | "openai_batch_results"
+            | "mistral_batch"
+            | "xai_batch_results"
+            | "gemini_batch"
+            | "gemini_batch_results"
+        ):
+            return batch.understand(usages, reading, partial(_item, provider))
     return _one(provider, format, usages[-1], reading)
+
+
+def _item(provider: str, shape: str, usage: _Raw, reading: Reading) -> Usage:
+    """Understand the usage of one item of a batch."""
+    match provider:
+        case "anthropic":
+            return anthropic.understand(usage, reading)
+        case "gemini":
+            return gemini.understand(usage, reading)
+    own = _one(provider, shape or _shape(usage), usage, reading)
+    if provider == "grok":
+        xai.add_reported_cost(own, usage)
+    return own
+
+
+def _sound(provider: str, usage: _Raw | None, reading: Reading) -> Usage | None:
+    """Understand what was heard or spoken; Mistral bills speech by its text, whatever tokens it tells."""
+    if usage is None or provider != "mistral" or openai_other.CHARACTERS in reading.facts:
+        return openai_other.understand_audio(usage if provider != "mistral" else None, reading)
+    return mistral.understand(usage, reading)
 
 
 def _one(provider: str, format: str, usage: _Raw, reading: Reading) -> Usage:
     """Understand one usage object of a format whose later objects hold the earlier ones."""
     match format, provider:
+        case "openai_images", _:
+            return openai_responses.understand_images(usage)
         case "openai_responses", "grok":
             return xai.understand_response(usage, reading)
         case "openai_responses", _:
@@ -74,5 +106,5 @@ def _one(provider: str, format: str, usage: _Raw, reading: Reading) -> Usage:
 
 
 def _shape(usage: _Raw) -> str:
-    """Which API answered a batch's item: the names of its counts tell."""
+    """Which API answered a batch's item that does not say so: the names of its counts tell."""
     return "openai_responses" if "input_tokens" in usage else "openai_chat"

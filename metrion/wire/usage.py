@@ -56,10 +56,15 @@ class Part(msgspec.Struct, omit_defaults=True):
 
 
 def total(parts: list[Part]) -> Usage:
-    """The sum of `parts`, which it keeps; tier, facts and problem are those of the first part that has them."""
+    """The sum of `parts`, which it keeps; tier, facts and problem are those of the first part that has them.
+
+    It has a reported cost where every part has one.
+    """
     whole = Usage(parts=parts)
     for part in parts:
         _add(whole, part.usage)
+    reported = [part.usage.reported_cost_nano for part in parts if part.usage.reported_cost_nano is not None]
+    whole.reported_cost_nano = sum(reported) if len(reported) == len(parts) else None
     return whole
 
 
@@ -72,8 +77,6 @@ def _add(whole: Usage, usage: Usage) -> None:
     whole.service_tier = whole.service_tier or usage.service_tier
     whole.problem = whole.problem or usage.problem
     whole.facts = whole.facts or dict(usage.facts)
-    if usage.reported_cost_nano is not None:
-        whole.reported_cost_nano = (whole.reported_cost_nano or 0) + usage.reported_cost_nano
 
 
 _COUNTS = tuple(field for field in Usage.__struct_fields__ if field.endswith("_tokens"))

@@ -10,10 +10,21 @@ from typing import Any
 
 from metrion.call import Reading
 from metrion.wire import openai_chat, openai_responses
-from metrion.wire.counts import Counts
+from metrion.wire.counts import Counts, Known
 from metrion.wire.usage import Usage
 
 _TICKS_PER_NANO = 10
+_OWN: Known = dict.fromkeys(
+    (
+        "cost_in_usd_ticks",
+        "num_sources_used",
+        "num_server_side_tools_used",  # the sum of the details
+        "server_side_tool_usage_details",
+        "context_details",  # how long the context is by now
+    )
+)
+_KNOWN = openai_chat.KNOWN | _OWN
+_KNOWN_OF_RESPONSES = openai_responses.KNOWN | _OWN
 
 
 def understand(usage: dict[str, Any], reading: Reading) -> Usage:
@@ -23,13 +34,13 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     total = counts.take("total_tokens")
     if total != own.total_tokens or not own.reasoning_tokens <= own.output_tokens:
         own.output_tokens += own.reasoning_tokens
-    return _finish(counts, own)
+    return _finish(counts, own, _KNOWN)
 
 
 def understand_response(usage: dict[str, Any], reading: Reading) -> Usage:
     """The counts of a response: reasoning stands inside the output here."""
     counts = Counts(usage)
-    return _finish(counts, openai_responses.base(counts, reading))
+    return _finish(counts, openai_responses.base(counts, reading), _KNOWN_OF_RESPONSES)
 
 
 def add_reported_cost(usage: Usage, raw: dict[str, Any]) -> None:
@@ -38,11 +49,11 @@ def add_reported_cost(usage: Usage, raw: dict[str, Any]) -> None:
         usage.reported_cost_nano = (ticks + _TICKS_PER_NANO // 2) // _TICKS_PER_NANO
 
 
-def _finish(counts: Counts, usage: Usage) -> Usage:
+def _finish(counts: Counts, usage: Usage, known: Known) -> Usage:
     details = counts.usage.get("server_side_tool_usage_details")
     if isinstance(details, dict):
         calls = {name.removesuffix("_calls"): counts.count(calls, name) for name, calls in details.items()}
         usage.tool_calls = {name: count for name, count in calls.items() if count}
     if sources := counts.take("num_sources_used"):
         usage.tool_calls["live_search_source"] = sources
-    return counts.check(usage, counts.take("total_tokens"), cached_within=False)
+    return counts.check(usage, counts.take("total_tokens"), known=known, cached_within=False)

@@ -142,15 +142,41 @@ def test_compaction_is_added_to_the_top_level_that_leaves_it_out() -> None:
         ),
     )
     assert counts(usage) == {"input_tokens": 55226, "cached_input_tokens": 6, "output_tokens": 133}
-    assert usage.parts == []
+    assert [(part.model, part.usage.input_tokens, part.usage.output_tokens) for part in usage.parts] == [
+        (MODEL, 220, 8),
+        (MODEL, 55006, 125),
+    ]
 
 
 def test_the_turns_of_a_tool_loop_stand_in_the_top_level_already() -> None:
     turns = [iteration("message", MODEL, input_tokens=10, output_tokens=5) for _ in range(2)]
-    usage = understood(
-        "anthropic", "anthropic_messages", message({"input_tokens": 20, "output_tokens": 10, "iterations": turns})
-    )
+    whole = {"input_tokens": 20, "output_tokens": 10, "server_tool_use": {"web_search_requests": 2}, "speed": "fast"}
+    usage = understood("anthropic", "anthropic_messages", message(whole | {"iterations": turns}))
     assert counts(usage) == {"input_tokens": 20, "output_tokens": 10}
+    assert usage.tool_calls == {"web_search": 2}
+    assert [(part.usage.input_tokens, part.usage.tool_calls, part.usage.facts) for part in usage.parts] == [
+        (10, {"web_search": 2}, {"speed": "fast"}),
+        (10, {}, {"speed": "fast"}),
+    ]
+
+
+@pytest.mark.parametrize("turn", [{"input_tokens": 9}, {"input_tokens": 10, "cache_read_input_tokens": 1}])
+def test_turns_that_do_not_add_up_are_left_to_the_top_level(turn: dict[str, int]) -> None:
+    turns = [iteration("message", MODEL, input_tokens=10), iteration("message", MODEL, **turn)]
+    usage = understood("anthropic", "anthropic_messages", message({"input_tokens": 20, "iterations": turns}))
+    assert (usage.input_tokens, usage.parts) == (20, [])
+
+
+def test_a_kind_of_iteration_that_is_not_known_is_a_problem() -> None:
+    odd = [iteration("dreaming", MODEL, input_tokens=1000)]
+    usage = understood("anthropic", "anthropic_messages", message({"input_tokens": 20, "iterations": odd}))
+    assert (usage.input_tokens, "dreaming" in usage.problem) == (20, True)
+
+
+def test_server_tools_are_counted_by_name_and_fetching_is_free() -> None:
+    used = {"web_search_requests": 2, "web_fetch_requests": 3, "tool_search_requests": 0, "holodeck_requests": 1}
+    usage = understood("anthropic", "anthropic_messages", message({"input_tokens": 1, "server_tool_use": used}))
+    assert (usage.tool_calls, usage.problem) == ({"web_search": 2, "holodeck": 1}, "")
 
 
 def test_an_advisor_is_a_part_at_its_own_model() -> None:
@@ -191,6 +217,16 @@ def test_a_refusal_before_any_output_is_not_billed(output: int, cost: int | None
         "anthropic", "anthropic_messages", stream({"input_tokens": 412}, {"output_tokens": output}, stop="refusal")
     )
     assert streamed.reported_cost_nano == cost
+
+
+def test_an_advisor_shares_the_calls_place_and_tier_and_not_its_speed() -> None:
+    advice = iteration("advisor_message", "claude-opus-4-8", input_tokens=30, output_tokens=9)
+    told = {"input_tokens": 1, "speed": "fast", "inference_geo": "us", "service_tier": "standard"}
+    usage = understood("anthropic", "anthropic_messages", message(told | {"iterations": [advice]}))
+    assert [(part.usage.facts, part.usage.service_tier) for part in usage.parts] == [
+        ({"inference_geo": "us", "speed": "fast"}, "standard"),
+        ({"inference_geo": "us"}, "standard"),
+    ]
 
 
 def test_speed_and_tier_are_kept() -> None:

@@ -82,7 +82,9 @@ def test_modalities_come_as_names_or_numbers() -> None:
             ],
         }
 
-    named = understood("gemini", "gemini_generate", document(answer(usage("TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT"))))
+    named = understood(
+        "gemini", "gemini_generate", document(answer(usage("TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT")))
+    )
     assert understood("gemini", "gemini_generate", document(answer(usage(1, 2, 3, 4, 5)))) == named
     assert counts(named) == {
         "input_tokens": 109,
@@ -96,6 +98,31 @@ def test_modalities_come_as_names_or_numbers() -> None:
         "video_input_tokens": 9,
         "video_output_tokens": 6,
     }
+
+
+@pytest.mark.parametrize("modality", ["SMELL", 9, "", None])
+def test_a_modality_that_is_not_known_is_a_problem(modality: object) -> None:
+    usage: Json = {"promptTokenCount": 9, "promptTokensDetails": [{"modality": modality, "tokenCount": 5}]}
+    assert "modality" in understood("gemini", "gemini_generate", document(answer(usage))).problem
+    usage["promptTokensDetails"][0]["tokenCount"] = 0
+    assert understood("gemini", "gemini_generate", document(answer(usage))).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({}, ""),
+        ({"serviceTier": "FLEX"}, "flex"),
+        ({"trafficType": "ON_DEMAND"}, ""),
+        ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority"),
+        ({"trafficType": "PROVISIONED_THROUGHPUT"}, "provisioned_throughput"),
+        ({"serviceTier": "STANDARD", "trafficType": "ON_DEMAND_FLEX"}, "standard"),
+        ({"serviceTier": None, "trafficType": None}, ""),
+    ],
+)
+def test_the_tier_is_told_by_either_name(told: Json, tier: str) -> None:
+    usage = understood("gemini", "gemini_generate", document(answer({"promptTokenCount": 1} | told)))
+    assert (usage.service_tier, usage.problem) == (tier, "")
 
 
 STREAM = [
@@ -138,6 +165,12 @@ def test_grounding_is_billed_by_prompt_before_gemini_3_and_by_query_since(model:
     pieces = [answer({"promptTokenCount": 1}, model, groundingMetadata=grounding)] * 2
     told = understood("gemini", "gemini_generate", events(*pieces))
     assert (told.tool_calls, told.facts) == ({"google_search": billed}, {"google_search_queries": "2"})
+
+
+def test_a_search_for_images_is_a_search() -> None:
+    grounding = {"webSearchQueries": ["a"], "imageSearchQueries": ["b", ""]}
+    body = document(answer({"promptTokenCount": 1}, "gemini-3.8-flash", groundingMetadata=grounding))
+    assert understood("gemini", "gemini_generate", body).tool_calls == {"google_search": 2}
 
 
 def test_an_answer_offered_no_search_is_not_billed_one() -> None:
@@ -200,6 +233,24 @@ def test_an_interaction_streams_its_usage_at_its_end() -> None:
     assert (reading.model, reading.response_id, reading.done, len(reading.usage)) == ("gemini-3-flash", "v1_x", True, 1)
     failed = read("gemini_interactions", events(opened, {"event_type": "error", "error": {"message": "broke"}}))
     assert failed.error == "broke"
+
+
+@pytest.mark.parametrize(("status", "done"), [("completed", True), ("incomplete", True), ("in_progress", False)])
+def test_a_change_of_status_may_bring_the_usage(status: str, done: bool) -> None:
+    update = {"event_type": "interaction.status_update", "interaction_id": "v1_x", "status": status}
+    opened = {"interaction": {"id": "v1_x", "model": "gemini-3-flash"}, "event_type": "interaction.created"}
+    reading = read("gemini_interactions", events(opened, update | {"usage": INTERACTION["usage"]}))
+    assert (reading.response_id, reading.model, reading.done, len(reading.usage)) == (
+        "v1_x",
+        "gemini-3-flash",
+        done,
+        1,
+    )
+
+
+def test_an_agent_stands_in_for_its_model() -> None:
+    body = document(INTERACTION | {"model": None, "agent": "deep-research-pro"})
+    assert read("gemini_interactions", body).model == "deep-research-pro"
 
 
 def test_an_interaction_under_way_has_no_usage() -> None:

@@ -51,6 +51,42 @@ def test_mistrals_connectors_are_input_and_tools() -> None:
     assert (told.input_tokens, told.tool_calls, told.problem) == (40, {"web_search": 2}, "")
 
 
+CONVERSED = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45, "connector_tokens": 30}
+
+
+def test_a_conversation_names_its_model_in_what_it_put_out() -> None:
+    outputs = [{"type": "tool.execution", "name": "web_search"}, {"type": "message.output", "model": "mistral-medium"}]
+    body = document({"object": "conversation.response", "conversation_id": "c", "outputs": outputs, "usage": CONVERSED})
+    reading = read("mistral_conversations", body)
+    assert reading.model == "mistral-medium"
+    assert counts(understood("mistral", "mistral_conversations", body)) == {"input_tokens": 40, "output_tokens": 5}
+
+
+def test_a_streamed_conversation_tells_its_usage_at_its_end() -> None:
+    started = {"type": "conversation.response.started", "conversation_id": "c"}
+    tool = {"type": "tool.execution.started", "name": "web_search", "id": "t", "usage": None}
+    delta = {"type": "message.output.delta", "id": "m", "content": "x", "model": "mistral-medium", "agent_id": None}
+    done = {"type": "conversation.response.done", "usage": CONVERSED | {"connectors": {"web_search": 1}}}
+    body = events(started, *[tool] * 20, *[delta] * 9, done, names=True)
+    reading = read("mistral_conversations", body)
+    assert (reading.model, reading.done, len(reading.usage)) == ("mistral-medium", True, 1)
+    told = understood("mistral", "mistral_conversations", body)
+    assert (told.input_tokens, told.tool_calls, told.problem) == (40, {"web_search": 1}, "")
+    cut = read("mistral_conversations", events(started, delta, names=True))
+    assert (cut.done, cut.usage) == (False, [])
+
+
+def test_an_agents_conversation_does_not_name_its_model() -> None:
+    outputs = [{"type": "message.output", "model": None, "agent_id": "ag_1"}]
+    assert read("mistral_conversations", document({"outputs": outputs, "usage": CONVERSED})).model == ""
+
+
+def test_a_conversations_error_is_read() -> None:
+    error = {"type": "conversation.response.error", "message": "no quota", "code": 1}
+    reading = read("mistral_conversations", events({"type": "conversation.response.started"}, error, names=True))
+    assert (reading.error, reading.done) == ("no quota", False)
+
+
 def test_mistrals_cached_tokens_above_the_prompt_are_a_problem_kept_as_they_came() -> None:
     usage = {"prompt_tokens": 47, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 128}}
     told = understood("mistral", "openai_chat", chat(usage))
@@ -62,6 +98,9 @@ def test_ocr_is_counted_by_the_page() -> None:
     assert understood("mistral", "mistral_ocr", document(answer)).quantities == {"pages": 3}
     annotated = document(answer | {"document_annotation": "{}"})
     assert understood("mistral", "mistral_ocr", annotated).quantities == {"pages": 3, "annotated_pages": 3}
+    for note, pages in (("{}", {"pages": 3, "annotated_pages": 3}), (None, {"pages": 3})):
+        images = document(answer | {"pages": [{"index": 0, "images": [{"id": "i", "image_annotation": note}]}]})
+        assert understood("mistral", "mistral_ocr", images).quantities == pages
     assert read("mistral_ocr", document(answer)).model == "mistral-ocr"
 
 
