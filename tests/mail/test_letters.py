@@ -34,6 +34,7 @@ CODES: dict[str, Callable[[], Message]] = {
 }
 NOTICES: dict[str, Callable[[], Message]] = {
     "you_have_an_account": lambda: LETTERS.you_have_an_account(TO, HERE),
+    "address_taken": lambda: LETTERS.address_taken(TO, HERE),
     "email_changed": lambda: LETTERS.email_changed(TO, "new@example.com", HERE),
     "password_changed": lambda: LETTERS.password_changed(TO, HERE),
     "key_regenerated": lambda: LETTERS.key_regenerated(TO, HERE),
