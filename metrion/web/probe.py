@@ -86,9 +86,7 @@ async def row_of(visit: Visit, request_id: str, *, seconds: float = _ROW_SECONDS
 def verdict(label: str, row: Told | None) -> Verdict:
     """What the call that listed models says of the key; `label` is the provider's name."""
     if row is None:
-        return Verdict(
-            "unreachable", f"{label} did not answer within {_SECONDS:.0f} seconds, so the key was not checked."
-        )
+        return Verdict("unreachable", f"{label} gave no answer in time, so the key was not checked.")
     said = f" It says: {row.error_message}" if row.error_message else ""
     if 200 <= row.status < 300:
         return Verdict("accepted", f"{label} accepts this key.")

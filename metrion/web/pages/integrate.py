@@ -192,7 +192,7 @@ async def save_key(visit: Visit) -> Response:
     await visit.site.change(
         lambda connection: set_provider_key(connection, vault, account.id, provider, key), of=account.id
     )
-    asked = {"checked": checked} if form["check"] else {}
+    asked = {"checked": checked or "none"} if form["check"] else {}
     return visit.redirect(choice.link(saved="yes", **asked) + "#provider-key")
 
 
