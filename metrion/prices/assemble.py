@@ -35,12 +35,14 @@ class Draft:
 
     def lay(self, prices: Prices, label: str, since: str) -> None:
         self.prices.update(prices)
-        if prices.tokens:  # fees lie under every sheet of a provider; naming them in each row would say nothing
-            self._name(label, since)
+        self._name(label, since)
 
     def lay_rule(self, rule: Rule) -> None:
         self._quote(rule)
-        self.lay(rule.prices, rule.label, rule.since)
+        if _introduces(rule):
+            self.lay(rule.prices, rule.label, rule.since)
+        else:  # fees lie under every sheet of a provider; naming them in each row would say nothing
+            self.prices.update(rule.prices)
         if rule.prices.tokens or rule.prices.fees:
             self.honoured |= rule.when
 
@@ -111,7 +113,7 @@ def _introduces(rule: Rule) -> bool:
 
 
 def _scale(draft: Draft, plain: list[Rule], special: list[Rule]) -> None:
-    for rule in special:
+    for rule in special if draft.prices.tokens else ():  # pages and seconds alone need a price of their own
         if rule.factor is not None and not rule.when <= draft.honoured:
             draft.multiply(rule)
     for rule in [one for one in plain if one.factor is not None][-1:]:

@@ -239,12 +239,12 @@ def test_video_has_its_price_where_google_lists_one(book: PriceBook, model: str,
 
 
 def test_cached_video_is_not_guessed_where_video_is_priced_apart(book: PriceBook) -> None:
-    cached = {"input_tokens": 1000, "video_input_tokens": 900, "cached_input_tokens": 500}
+    half = Usage(input_tokens=1000, video_input_tokens=900, cached_input_tokens=500)
 
-    assert usd(book, "gemini", "gemini-embedding-2", Usage(**cached)) == pytest.approx(
+    assert usd(book, "gemini", "gemini-embedding-2", half) == pytest.approx(
         (900 * 12 + 100 * 0.2) / MILLION  # it has no price for cached tokens: they are input
     )
-    assert usd(book, "gemini", "gemini-2.5-flash", Usage(**cached)) == pytest.approx((500 * 0.3 + 500 * 0.03) / MILLION)
+    assert usd(book, "gemini", "gemini-2.5-flash", half) == pytest.approx((500 * 0.3 + 500 * 0.03) / MILLION)
 
 
 def test_sound_and_pages_are_priced_by_length(book: PriceBook) -> None:
