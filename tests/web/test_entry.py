@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -12,74 +11,8 @@ import pytest
 from tests.conftest import NewMetrion
 from tests.mail_server import MailServer
 from tests.support import Metrion
-from tests.web.browser import Browser, Page
-
-PASSWORD = "correct horse battery staple"
-OTHER = "a quite different pass phrase"
-TRUST = {"METRION_TRUSTED_PROXIES": "127.0.0.1"}  # so that each test is a client of its own
-
-
-@pytest.fixture(scope="module")
-def mail() -> Iterator[MailServer]:
-    with MailServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def mailing(mail: MailServer, fake_origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrion]:
-    settings = {"METRION_SMTP_URL": mail.url, **TRUST}
-    yield from _serve(fake_origin, tmp_path_factory, settings)
-
-
-@pytest.fixture(scope="module")
-def silent(fake_origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrion]:
-    """A Metrion without mail."""
-    yield from _serve(fake_origin, tmp_path_factory, TRUST)
-
-
-@pytest.fixture(scope="module")
-def fake_origin() -> str:
-    return "http://127.0.0.1:9"  # no provider is asked here
-
-
-def _serve(origin: str, folders: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Metrion]:
-    server = Metrion(folders.mktemp("metrion") / "data", {"openai": origin}, settings)
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def email() -> str:
-    return f"ada-{uuid4().hex[:10]}@example.com"
-
-
-def new_browser(metrion: Metrion) -> Browser:
-    unique = uuid4().bytes
-    return Browser(metrion.origin, address=f"198.{unique[0] % 100 + 1}.{unique[1]}.{unique[2]}")
-
-
-def signed_in(browser: Browser) -> bool:
-    return browser.get("/login").path != "/login"
-
-
-def sign_up(browser: Browser, email: str, password: str = PASSWORD) -> Page:
-    browser.get("/signup")
-    return browser.submit("/signup", email=email, password=password)
-
-
-def log_in(browser: Browser, email: str, password: str = PASSWORD) -> Page:
-    browser.get("/login")
-    return browser.submit("/login", email=email, password=password)
-
-
-def signed_up(metrion: Metrion, mail: MailServer, email: str) -> Browser:
-    browser = new_browser(metrion)
-    sign_up(browser, email)
-    browser.submit("/confirm", code=mail.code_in(mail.wait_for(email)))
-    assert signed_in(browser)
-    return browser
-
+from tests.web.browser import Browser
+from tests.web.people import OTHER, PASSWORD, log_in, new_browser, sign_up, signed_in, signed_up
 
 # ── without mail ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
