@@ -181,6 +181,7 @@ class _Work:
                     self._parts.popleft()
                 left -= deleted
         self.deleted += self._rows - left
+        database.checkpoint()  # each its own pages, or one in several steps would do it for all of them
         seconds = perf_counter() - began
         if seconds > _STEP_SECONDS:
             self._rows = max(self._rows // 2, _FEWEST)
