@@ -26,6 +26,7 @@ from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
 from metrion.ledger.caretaker import Caretaker
+from metrion.ledger.fold import Folder
 from metrion.ledger.journal import Journal
 from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
@@ -96,6 +97,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     listener = _bind(settings)
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
     caretaker = Caretaker(writer, journal)
+    folder = Folder(writer)
     site = _site(settings, vault, registry, writer, mail, caretaker, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
@@ -109,6 +111,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         rates.start()
     mail.start()
     caretaker.start()
+    folder.start()
     operations = _operations(settings, writer, book, registry, vault, caretaker, site.public_url)
     control = await listen(settings, operations)
     try:
@@ -118,6 +121,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         rates.stop()
         await mail.stop()
         await caretaker.stop()
+        await folder.stop()
         site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer

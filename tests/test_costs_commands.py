@@ -283,10 +283,10 @@ def call(server: Metrion) -> None:
 def sums(server: Metrion) -> tuple[int, int, int]:
     """Requests and cost by the rows, and the cost by the totals, of one moment."""
     reader = open_reader(Settings(data_dir=server.data_dir))
-    days = tables.model_days
+    hours = tables.model_hours
     with reader.connect() as connection:
         counted, cost = connection.execute(select(func.count(), func.sum(tables.calls.c.cost_nano))).one()
-        total = connection.execute(select(func.sum(days.c.cost_nano))).scalar_one()
+        total = connection.execute(select(func.sum(hours.c.cost_nano))).scalar_one()
     reader.dispose()
     return counted, cost, total
 

@@ -14,13 +14,13 @@ import orjson
 from metrion.kit.clock import now_ms
 from metrion.ledger.price import estimated, price
 from metrion.ledger.reread import call_of, is_guessed, usage_of
-from metrion.ledger.totals import Totals
+from metrion.ledger.totals import count
 from metrion.prices.catalog import PriceBook
 from metrion.prices.match import stands_for
 from metrion.storage import pricing
 from metrion.storage.database import Connection, Database
 from metrion.storage.pricing import COST, COUNTS, Change
-from metrion.storage.rows import COLUMNS, Row, add_totals
+from metrion.storage.rows import COLUMNS, Row
 
 STEP_ROWS = 200
 _STEP_BYTES = 4 * 1024 * 1024  # of usage: the results of a batch are one row
@@ -75,7 +75,7 @@ def step(database: Database, book: PriceBook, scope: Scope, run_id: int, reason:
             moment = now_ms()
             run_id = run_id or pricing.start_run(connection, moment, reason)
             pricing.replace_costs(connection, run_id, moment, changes)
-            _move_totals(connection, changes)
+            count(connection, [change.after for change in changes], [_row(change.before) for change in changes])
     return Step(following, run_id, _by_model(changes))
 
 
@@ -121,15 +121,6 @@ def _guessed(book: PriceBook, row: Any) -> Row:
     after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost[:3]
     after[_AT["input_nano"] :] = cost.split
     return tuple(after)
-
-
-def _move_totals(connection: Connection, changes: list[Change]) -> None:
-    totals = Totals()
-    for change in changes:
-        totals.add(_row(change.before), -1)
-        totals.add(change.after)
-    for table, sums in totals.tables():
-        add_totals(connection, table, sums)
 
 
 def _by_model(changes: list[Change]) -> list[Repriced]:

@@ -1,79 +1,99 @@
-"""Sums of a batch of rows, by hour and by day: added to the totals tables in the rows' own transaction."""
+"""Counting rows: their sums by hour, in the rows' own transaction; those of days follow (`ledger.fold`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
-from metrion.kit.clock import DAY_MS, HOUR_MS
+from metrion.ledger import days
+from metrion.ledger.groups import Group, Key, Sums, add, durations, errors, group, sum_up
+from metrion.storage import totals
+from metrion.storage.database import Connection
 from metrion.storage.rows import COLUMNS, Row
-from metrion.storage.tables import SUMS
+from metrion.storage.totals import HOURS, Fold
 
-_AT = {name: COLUMNS.index(name) for name in COLUMNS}
-_ACCOUNT, _STARTED, _PROVIDER = _AT["account_id"], _AT["started_ms"], _AT["provider"]
-_MODEL, _STATUS, _OUTCOME, _REQUESTER = _AT["model"], _AT["status"], _AT["outcome"], _AT["requester"]
-_COST, _SOURCE, _LATENCY = _AT["cost_nano"], _AT["cost_source"], _AT["latency_us"]
-_INPUT, _REASONING = _AT["input_tokens"], _AT["reasoning_tokens"]  # six columns of tokens side by side
-_SOURCES = ("provider", "computed", "estimated", "unpriced", "unknown")
-_NANO, _COUNTS, _LATENCIES = SUMS.index("cost_nano"), SUMS.index("cost_provider"), SUMS.index("latency_us")
-_MONEY = {source: SUMS.index(f"{source}_nano") for source in ("provider", "estimated")}
-
-assert COLUMNS[_INPUT : _REASONING + 1] == SUMS[1:7]  # totals add the rows' columns in this order
-
-Sums = dict[tuple[Any, ...], list[int]]
+_ACCOUNT, _STARTED = COLUMNS.index("account_id"), COLUMNS.index("started_ms")
 
 
-class Totals:
-    """Sums by model and by requester, of hours; days are made of them when they are written."""
-
-    def __init__(self) -> None:
-        self._models: Sums = {}
-        self._requesters: Sums = {}
-
-    def add(self, row: Row, times: int = 1) -> None:
-        """Count a row, or take back (-1 times) one that was counted and has changed since."""
-        account, provider, outcome = row[_ACCOUNT], row[_PROVIDER], row[_OUTCOME]
-        hour = row[_STARTED] // HOUR_MS * HOUR_MS
-        figures = (*row[_INPUT : _REASONING + 1], row[_COST] or 0)
-        source, latency = row[_SOURCE], row[_LATENCY]
-        if times < 0:
-            figures, latency = tuple(-figure for figure in figures), -latency
-        _add(
-            self._models, (account, hour, provider, row[_MODEL], row[_STATUS], outcome, source), figures, latency, times
-        )
-        _add(self._requesters, (account, hour, provider, row[_REQUESTER], outcome, source), figures, latency, times)
-
-    def tables(self) -> Iterable[tuple[str, list[Row]]]:
-        """(totals table, rows to add to it)."""
-        for sums, name in ((self._models, "model"), (self._requesters, "requester")):
-            yield f"{name}_hours", _rows(sums, HOUR_MS)
-            yield f"{name}_days", _rows(sums, DAY_MS)
-
-
-def _add(sums: Sums, key: tuple[Any, ...], figures: tuple[int, ...], latency: int, times: int) -> None:
-    found = sums.get(key)
-    if found is None:
-        sums[key] = [times, *figures, latency]
+def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()) -> None:
+    """Count `rows`; take back those that were counted as `taken` and have changed since."""
+    if not (rows or taken):
         return
-    found[0] += times
-    at = 1
-    for figure in figures:
-        if figure:
-            found[at] += figure
-        at += 1
-    found[at] += latency
+    folds = totals.find_folds(connection, {row[_ACCOUNT] for row in (*rows, *taken)})
+    sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
+    hours = _hours(connection, sides)
+    for table, sums in hours.items():
+        totals.add_sums(connection, table, sums)
+    _count_late_hours(connection, folds, hours)
+    _count_late_rows(connection, folds, ((-1, taken), (1, rows)))
+    if not taken:
+        _remember(connection, folds, sides[0][1])
 
 
-def _rows(sums: Sums, bucket_ms: int) -> list[Row]:
-    """Rows for a totals table: key columns, then SUMS; the cost source becomes columns of its own."""
-    out: dict[tuple[Any, ...], list[int]] = {}
-    for (account, hour, *names, source), figures in sums.items():
-        key = (account, hour // bucket_ms * bucket_ms, *names)
-        total = out.setdefault(key, [0] * len(SUMS))
-        for at, figure in enumerate(figures[:-1]):
-            total[at] += figure
-        total[_COUNTS + _SOURCES.index(source)] += figures[0]
-        if source in _MONEY:
-            total[_MONEY[source]] += figures[_NANO]
-        total[_LATENCIES] += figures[-1]
-    return [(*key, *total) for key, total in out.items()]
+def _hours(connection: Connection, sides: Sequence[tuple[int, list[Group]]]) -> dict[str, list[Row]]:
+    """Rows to add to each of HOURS."""
+    found: dict[str, Sums] = {table: {} for table in HOURS}
+    for sign, groups in sides:
+        for table, sums in (
+            ("model_hours", sum_up(groups, _model)),
+            ("requester_hours", sum_up(groups, _requester)),
+            ("latency_hours", durations(groups)),
+            ("error_hours", errors(connection, groups)),
+        ):
+            for key, figures in sums.items():
+                add(found[table], key, figures, sign)
+    return {table: [(*key, *figures) for key, figures in sums.items() if any(figures)] for table, sums in found.items()}
+
+
+def _model(one: Group) -> Key:
+    return one.account_id, one.hour_ms, one.provider, one.model, one.status, one.outcome
+
+
+def _requester(one: Group) -> Key:
+    return one.account_id, one.hour_ms, one.provider, one.requester, one.outcome
+
+
+_START = {table: 2 if table == "latency_hours" else 1 for table in HOURS}
+
+
+def _count_late_hours(connection: Connection, folds: Mapping[int, Fold], hours: Mapping[str, Sequence[Row]]) -> None:
+    """Count in its day too what came after its hour was folded."""
+    late: defaultdict[int, dict[str, list[Row]]] = defaultdict(dict)
+    for table, rows in hours.items():
+        start = _START[table]
+        for row in rows:
+            if row[start] < folds[row[0]].folded_ms:
+                late[row[0]].setdefault(table, []).append(row)
+    for account_id, own in late.items():
+        days.add_sums(connection, folds[account_id], own)
+
+
+def _count_late_rows(
+    connection: Connection, folds: Mapping[int, Fold], sides: Sequence[tuple[int, Sequence[Row]]]
+) -> None:
+    """Count among pairs and tops what came after its time's rows were paired."""
+    for sign, rows in sides:
+        late: defaultdict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row[_STARTED] < folds[row[_ACCOUNT]].paired_ms:
+                late[row[_ACCOUNT]].append(row)
+        for account_id, own in late.items():
+            days.add_rows(connection, folds[account_id], group(connection, own, folds), sign)
+
+
+def _remember(connection: Connection, folds: Mapping[int, Fold], groups: Sequence[Group]) -> None:
+    """Keep when each account made its latest call and used its keys, and how many rows are to be paired."""
+    last: dict[int, int] = {}
+    new: Counter[int] = Counter()
+    used: dict[tuple[int, str, str], int] = {}
+    for one in groups:
+        ms = max(row[_STARTED] for row in one.rows)
+        account_id = one.account_id
+        key = (account_id, one.provider, one.mode)
+        used[key] = max(used.get(key, 0), ms)
+        last[account_id] = max(last.get(account_id, folds[account_id].last_ms), ms)
+        new[account_id] += len(one.rows)
+    for account_id, ms in last.items():
+        fold = folds[account_id]
+        totals.save_fold(connection, fold._replace(last_ms=ms, unpaired=fold.unpaired + new[account_id]))
+    totals.set_used(connection, used)

@@ -21,10 +21,10 @@ from metrion.call import Call, Outcome
 from metrion.ledger.journal import Journal
 from metrion.ledger.metered import once
 from metrion.ledger.price import price
-from metrion.ledger.totals import Totals
+from metrion.ledger.totals import count
 from metrion.prices.catalog import PriceBook
-from metrion.storage.database import Connection, Database
-from metrion.storage.rows import Row, add_totals, insert_calls, written
+from metrion.storage.database import Database
+from metrion.storage.rows import insert_calls, written
 
 T = TypeVar("T")
 Done = tuple[Call, int, int]  # a call, and the journal segments of its intent (-1: none) and completion
@@ -50,7 +50,8 @@ def write_calls(
             there = written(connection, [(call.account_id, call.id) for call in calls])
             calls = [call for call in calls if (call.account_id, call.id) not in there]
         rows = [price(book, call) for call in once(connection, calls)]
-        _write_rows(connection, rows, [price(book, call) for call in refusals])
+        insert_calls(connection, rows)
+        count(connection, [*rows, *(price(book, call) for call in refusals)])
     return len(rows)
 
 
@@ -67,15 +68,6 @@ def write_apart(database: Database, book: PriceBook, calls: Sequence[Call]) -> i
             new += write_calls(database, book, [msgspec.structs.replace(call, reading=None)], fresh=False)
             log.error("usage_not_written", request_id=call.id.hex(), reason=str(problem))
     return new
-
-
-def _write_rows(connection: Connection, rows: Sequence[Row], counted: Sequence[Row]) -> None:
-    totals = Totals()
-    for row in (*rows, *counted):
-        totals.add(row)
-    insert_calls(connection, rows)
-    for table, sums in totals.tables():
-        add_totals(connection, table, sums)
 
 
 class Writer:

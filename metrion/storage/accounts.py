@@ -7,7 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
-from metrion.storage.tables import accounts, master_keys, model_days, provider_keys, tokens
+from metrion.storage.tables import (
+    accounts,
+    folds,
+    master_keys,
+    model_hours,
+    provider_days,
+    provider_keys,
+    tokens,
+)
 
 
 def add_account(connection: Connection, email: str, plan: str, now_ms: int) -> int:
@@ -49,10 +57,16 @@ def has_operator(connection: Connection) -> bool:
 
 def count_requests(connection: Connection, account_ids: Sequence[int] | None) -> dict[int, int]:
     """Requests ever, refused ones left out, of each of those accounts (None: of all) that made one."""
-    sums = select(model_days.c.account_id, func.sum(model_days.c.requests)).where(model_days.c.outcome != "rejected")
+    hours = model_hours.c
+    later = select(hours.account_id, hours.requests).join(folds, folds.c.account_id == hours.account_id)
+    later = later.where(hours.start_ms >= folds.c.folded_ms, hours.outcome != "rejected")
+    days = select(provider_days.c.account_id, provider_days.c.requests).where(provider_days.c.outcome != "rejected")
     if account_ids is not None:
-        sums = sums.where(model_days.c.account_id.in_(account_ids))
-    return {row[0]: row[1] for row in connection.execute(sums.group_by(model_days.c.account_id))}
+        later = later.where(hours.account_id.in_(account_ids))
+        days = days.where(provider_days.c.account_id.in_(account_ids))
+    both = days.union_all(later).subquery()
+    sums = select(both.c.account_id, func.sum(both.c.requests)).group_by(both.c.account_id)
+    return {row[0]: row[1] for row in connection.execute(sums)}
 
 
 def list_tokens(connection: Connection, account_id: int | None = None) -> Sequence[Row[Any]]:

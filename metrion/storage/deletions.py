@@ -16,6 +16,7 @@ from metrion.storage.tables import (
     calls,
     codes,
     deletions,
+    folds,
     links,
     metadata,
     model_hours,
@@ -26,7 +27,7 @@ from metrion.storage.tables import (
     tokens,
 )
 
-AT_ONCE = (tokens, provider_keys, sessions, codes, links, outbox)
+AT_ONCE = (tokens, provider_keys, sessions, codes, links, outbox, folds)
 IN_STEPS = tuple(
     table for table in metadata.sorted_tables if "account_id" in table.c and table not in (*AT_ONCE, deletions)
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Row, Select, Table, case, func, select
 
-from metrion.call import Outcome
-from metrion.kit.clock import DAY_MS, HOUR_MS, iso, now_ms
+from metrion.call import NOT_ERRORS, Outcome
+from metrion.kit.clock import iso, now_ms
 from metrion.kit.ids import first_id
 from metrion.kit.money import usd_from_nano
+from metrion.kit.zones import day_start, hour_end, hour_start, local_date, next_day
 from metrion.storage.database import Connection
 from metrion.storage.pricing import versions_of
-from metrion.storage.tables import calls, model_days, model_hours, repricings, requester_days, requester_hours
+from metrion.storage.tables import calls, model_hours, repricings, requester_hours
+from metrion.storage.totals import find_folds
 
 CALL_FIELDS = (  # spec §3, in its order
     "request_id",
@@ -58,7 +61,6 @@ DIMENSIONS = ("day", "model", "provider", "requester")
 _STEP = 500  # rows held in memory while an account's calls stream by
 _FETCHED = 16  # of rows that are read one by one: a batch's results are one, and may be tens of megabytes
 _EVER = 2**47  # milliseconds; beyond any id
-_NOT_ERRORS = [Outcome.OK.value, Outcome.CACHED.value, Outcome.CLIENT_GONE.value, Outcome.REJECTED.value]
 
 
 def _between(account_id: int, since_ms: int | None, until_ms: int | None) -> ColumnElement[bool]:
@@ -213,35 +215,41 @@ class Usage(NamedTuple):
 
 
 def usage(connection: Connection, account_id: int, by: str, from_ms: int | None, to_ms: int | None) -> Usage:
-    """Usage by one of DIMENSIONS. Bounds are widened to whole hours; None means as far as anything was recorded."""
-    first_ms, end_ms = _recorded(connection, account_id)
-    start = first_ms if from_ms is None else from_ms // HOUR_MS * HOUR_MS
-    end = end_ms if to_ms is None else -(-to_ms // HOUR_MS) * HOUR_MS
-    whole_days = start % DAY_MS == 0 and end % DAY_MS == 0
-    if by == "requester":
-        table = requester_days if whole_days else requester_hours
-    else:
-        table = model_days if whole_days else model_hours
-    key = table.c.start_ms - table.c.start_ms % DAY_MS if by == "day" else table.c[by]
+    """Usage by one of DIMENSIONS; days and hours are those of the account's time zone.
+
+    Bounds are widened to whole hours; None means as far as anything was recorded.
+    """
+    zone = find_folds(connection, [account_id])[account_id].time_zone
+    first_ms, end_ms = _recorded(connection, account_id, zone)
+    start = first_ms if from_ms is None else hour_start(zone, from_ms)
+    end = end_ms if to_ms is None else hour_end(zone, hour_start(zone, to_ms - 1))
+    table = requester_hours if by == "requester" else model_hours
+    key = table.c.start_ms if by == "day" else table.c[by]
     found = connection.execute(
         select(key, *_sums(table))
         .where(table.c.account_id == account_id, table.c.start_ms >= start, table.c.start_ms < end)
         .group_by(key)
     )
-    groups = [Sums(iso(row[0])[:10] if by == "day" else row[0], *row[1:]) for row in found]
+    groups = [Sums(local_date(zone, row[0]).isoformat() if by == "day" else row[0], *row[1:]) for row in found]
     groups.sort(key=lambda group: group.key)
-    if by != "day":
+    if by == "day":
+        groups = [_total(key, list(hours)) for key, hours in groupby(groups, key=lambda group: group.key)]
+    else:
         groups.sort(key=lambda group: (group.cost_nano, group.requests), reverse=True)
-    total = Sums("total", *(sum(column) for column in zip(*(group[1:] for group in groups), strict=True)))
-    return Usage(start, end, groups, total)
+    return Usage(start, end, groups, _total("total", groups))
 
 
-def _recorded(connection: Connection, account_id: int) -> tuple[int, int]:
+def _total(key: str, groups: Sequence[Sums]) -> Sums:
+    return Sums(key, *(sum(column) for column in zip(*(group[1:] for group in groups), strict=True)))
+
+
+def _recorded(connection: Connection, account_id: int, zone: str) -> tuple[int, int]:
     """[from, to) of the days that hold anything of an account, today included."""
-    days = select(func.min(model_days.c.start_ms), func.max(model_days.c.start_ms))
-    first, last = connection.execute(days.where(model_days.c.account_id == account_id)).one()
-    today = now_ms() // DAY_MS * DAY_MS
-    return (today, today + DAY_MS) if first is None else (first, max(last, today) + DAY_MS)
+    hours = select(func.min(model_hours.c.start_ms), func.max(model_hours.c.start_ms))
+    first, last = connection.execute(hours.where(model_hours.c.account_id == account_id)).one()
+    today = now_ms()
+    earliest, latest = (today, today) if first is None else (first, max(last, today))
+    return day_start(zone, earliest), next_day(zone, latest)
 
 
 def _sums(table: Table) -> list[ColumnElement[int]]:
@@ -255,7 +263,7 @@ def _sums(table: Table) -> list[ColumnElement[int]]:
     return [
         of(admitted, column.requests),
         of(outcome == Outcome.REJECTED.value, column.requests),
-        of(outcome.not_in(_NOT_ERRORS), column.requests),
+        of(outcome.not_in(NOT_ERRORS), column.requests),
         func.sum(column.input_tokens),
         func.sum(column.output_tokens),
         func.sum(column.cost_nano),

@@ -1,4 +1,4 @@
-"""Writing calls: rows, and the totals that must always equal their sum, in the caller's transaction.
+"""Writing calls' rows, in the caller's transaction, and what is asked of them at the start.
 
 The statements are made from `tables` once. Rows go in many to a statement: each step of SQLite hands the interpreter's
 lock over, and once for 128 rows is cheaper than once for each.
@@ -6,11 +6,11 @@ lock over, and once for 128 rows is cheaper than once for each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Table, func, or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 
 from metrion.storage import tables
 from metrion.storage.database import Connection
@@ -29,20 +29,6 @@ def _insert_sql(rows: int) -> str:
 _INSERTS = [(size, _insert_sql(size)) for size in _CHUNKS]
 
 
-def _upsert_sql(table: Table) -> str:
-    names = [column.name for column in table.columns]
-    keys = ",".join(column.name for column in table.primary_key)
-    adds = ",".join(f"{name}={name}+excluded.{name}" for name in tables.SUMS)
-    marks = ",".join("?" * len(names))
-    return f"INSERT INTO {table.name} ({','.join(names)}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {adds}"  # noqa: S608
-
-
-_UPSERTS = {
-    table.name: _upsert_sql(table)
-    for table in (tables.model_hours, tables.model_days, tables.requester_hours, tables.requester_days)
-}
-
-
 def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
     """Write rows; one whose id is there already is left as it is."""
     at = 0
@@ -50,13 +36,6 @@ def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
         while len(rows) - at >= size:
             connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[at : at + size])))
             at += size
-
-
-def add_totals(connection: Connection, table: str, sums: Iterable[Row]) -> None:
-    """Add to a totals table; each row is the table's key columns, then `tables.SUMS`."""
-    rows = list(sums)
-    if rows:
-        connection.exec_driver_sql(_UPSERTS[table], rows)
 
 
 def written(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:

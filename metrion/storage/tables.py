@@ -6,7 +6,11 @@ Rows are narrow and integer where they can be: the writer's cost per call is mos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+from metrion.kit import buckets
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
 
@@ -173,6 +177,9 @@ calls = _table(
     _int("written_nano"),  # to a cache
     _int("output_nano"),
     _int("saved_nano"),  # how much more the call would have cost without caching; negative where less
+    # Partial ones: most rows are in neither, and so pay for neither.
+    Index("ix_calls_requester", "account_id", "requester", "request_id", sqlite_where=text("requester <> ''")),
+    Index("ix_calls_failed", "account_id", "request_id", "status", "outcome", sqlite_where=text("outcome <> 'ok'")),
     clustered=True,
 )
 
@@ -207,6 +214,9 @@ metered = _table(  # responses and batch items that are counted: the usage that 
     clustered=True,
 )
 
+# Totals. Those of hours are written with the rows; `ledger.fold` makes the others of hours that are over, and of rows.
+# docs/decisions/0008-totals.md tells why.
+
 SUMS = (  # what every totals table adds up
     "requests",
     "input_tokens",
@@ -224,25 +234,90 @@ SUMS = (  # what every totals table adds up
     "latency_us",
     "provider_nano",  # of cost_nano, what providers reported themselves; what is in neither of the two was computed
     "estimated_nano",  # of cost_nano, what was priced by estimated usage
+    "input_nano",  # of cost_nano, what was for which tokens, where it was computed
+    "cached_nano",
+    "written_nano",
+    "output_nano",
+    "saved_nano",
+    "streamed_tokens",  # output of streams that ended well, and how long they took from their first byte to their last
+    "streamed_us",
+)
+OCTAVE = tuple(f"bucket_{number}" for number in range(buckets.COLUMNS))
+
+
+def _totals(name: str, *names: str, sums: Sequence[str] = SUMS) -> Table:
+    """Sums by account and `names`, which are texts but for the status, its class, a start and an octave."""
+    numbers = {"start_ms", "status", "class", "octave"}
+    keys = (_int(one, key=True) if one in numbers else _text(one, key=True) for one in names)
+    return _table(name, _int("account_id", key=True), *keys, *map(_int, sums), clustered=True)
+
+
+_MODEL = ("start_ms", "provider", "model", "status", "outcome")
+model_hours = _totals("model_hours", *_MODEL)
+model_days = _totals("model_days", *_MODEL)
+provider_days = _totals("provider_days", "start_ms", "provider", "status", "outcome")
+requester_hours = _totals("requester_hours", "start_ms", "provider", "requester", "outcome")
+
+# What each requester used since its month's beginning, as of the end of each day (`snapshots`): any range is a
+# difference of two of them a month. The provider "*" stands for all. `requests` are those that reached a provider.
+requester_running = _totals("requester_running", "start_ms", "provider", "requester", sums=(*SUMS, "errors", "refused"))
+snapshots = _table(
+    "snapshots",
+    _int("account_id", key=True),
+    _int("start_ms", key=True),
+    _int("since_ms"),  # the beginning of what it sums
+    _int("requesters"),  # how many sent a request to a provider on that day
+    clustered=True,
 )
 
+# Model by requester, of calls that reached a provider; hours from `folds.recent_ms` on.
+_PAIR = ("requester", "provider", "model", "start_ms", "class")
+pair_hours = _totals("pair_hours", *_PAIR, sums=(*SUMS, "errors"))
+pair_days = _totals("pair_days", *_PAIR, sums=(*SUMS, "errors"))
 
-def _totals(name: str, *names: str) -> Table:
-    keys: list[Column[int] | Column[str]] = [
-        _int("account_id", key=True),
-        _int("start_ms", key=True),
-        _text("provider", key=True),
-    ]
-    return _table(
-        name,
-        *keys,
-        *(_int(n, key=True) if n == "status" else _text(n, key=True) for n in names),
-        *map(_int, SUMS),
-        clustered=True,
-    )
+# How many durations are in each bucket of `kit.buckets`, an octave a row. Kinds: "model_latency" and "model_ttft" by
+# model; "latency", "ttft" and "overhead" (what is not waiting for the provider) by provider, with the model "".
+_LATENCY = ("kind", "start_ms", "provider", "model", "octave")
+latency_hours = _totals("latency_hours", *_LATENCY, sums=OCTAVE)
+latency_days = _totals("latency_days", *_LATENCY, sums=OCTAVE)
+
+_ERROR = ("start_ms", "provider", "status", "outcome", "error_code", "message")  # the message without its numbers
+error_hours = _totals("error_hours", *_ERROR, sums=("requests",))
+error_days = _totals("error_days", *_ERROR, sums=("requests",))
 
 
-model_hours = _totals("model_hours", "model", "status", "outcome")
-model_days = _totals("model_days", "model", "status", "outcome")
-requester_hours = _totals("requester_hours", "requester", "outcome")
-requester_days = _totals("requester_days", "requester", "outcome")
+def _tops(name: str) -> Table:
+    """The calls of each hour or day that are greatest by a measure: "cost", "latency" or "tokens"."""
+    keys = _int("account_id", key=True), _text("measure", key=True), _int("start_ms", key=True)
+    return _table(name, *keys, Column("request_id", LargeBinary, primary_key=True), _int("value"), clustered=True)
+
+
+top_hours = _tops("top_hours")  # from `folds.recent_ms` on
+top_days = _tops("top_days")
+
+names = _table(  # what an account's calls named in a UTC month; beyond so many of a kind, totals call it "(other)"
+    "names",
+    _int("account_id", key=True),
+    _text("kind", key=True),  # "model", "requester" or "error"
+    _int("month", key=True),  # 202611
+    _text("name", key=True),
+    _text("provider"),  # of a model
+    clustered=True,
+)
+
+folds = _table(  # how far an account's hours are folded into days, and in which time zone both begin
+    "folds",
+    _int("account_id", key=True),
+    _text("time_zone"),
+    _int("last_ms"),  # the start of its newest call
+    _int("folded_ms"),  # hours that begin before are in the days
+    _int("paired_ms"),  # rows that started before are in pairs and tops
+    _int("unpaired"),  # how many rows are not
+    _int("recent_ms"),  # hours of pairs and tops are kept from here on
+    _int("pairs_ms"),  # days of pairs and tops before are those of an earlier time zone: their rows are gone
+    _int("clearing"),  # 1: the time zone changed, and days are deleted to be folded again
+    _text("old_zone", null=True),  # in which the hours of rows that started before `moved_ms` still begin
+    _int("moved_ms"),
+    Index("ix_folds_folded_ms", "folded_ms", sqlite_where=text("folded_ms <= last_ms")),
+    Index("ix_folds_paired_ms", "paired_ms", sqlite_where=text("paired_ms <= last_ms")),
+)

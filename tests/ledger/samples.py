@@ -92,10 +92,10 @@ def rows_of(database: Database) -> list[dict[str, Any]]:
 
 
 def sums_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """Every totals table, as it is."""
+    """The totals by model and by requester, as they are."""
     found = {}
     with database.begin() as connection:
-        for table in (tables.model_hours, tables.model_days, tables.requester_hours, tables.requester_days):
+        for table in (tables.model_hours, tables.requester_hours):
             found[table.name] = [tuple(row) for row in connection.execute(select(table))]
     return found
 

@@ -11,21 +11,20 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from metrion.call import Outcome, Reading
 from metrion.config import Settings
 from metrion.kit.clock import HOUR_MS
 from metrion.ledger import reprice
 from metrion.ledger.reprice import Scope, Step, rehearse, step
-from metrion.ledger.totals import Totals
 from metrion.ledger.writer import write_calls
 from metrion.prices import rules
 from metrion.prices.catalog import PriceBook
 from metrion.storage import tables
 from metrion.storage.database import Database, open_reader
-from metrion.storage.rows import COLUMNS
 from tests.ledger.samples import NOON, make_call, rows_of, sums_of
+from tests.ledger.straight import check_totals
 from tests.storage.samples import new_database
 
 LIST = PriceBook.load()
@@ -70,40 +69,6 @@ def versions(database: Database) -> list[dict[str, Any]]:
         return [dict(one) for one in found.mappings()]
 
 
-def straight_sums(database: Database) -> dict[str, dict[tuple[Any, ...], tuple[int, ...]]]:
-    """The totals as the rows alone make them."""
-    totals = Totals()
-    for row in rows_of(database):
-        totals.add(tuple(row[name] for name in COLUMNS))
-    return {table: by_key(table, sums) for table, sums in totals.tables()}
-
-
-def by_key(table: str, sums: Any) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    keys = len(tables.metadata.tables[table].primary_key)
-    return {tuple(row[:keys]): tuple(row[keys:]) for row in sums}
-
-
-def kept_sums(database: Database) -> dict[str, dict[tuple[Any, ...], tuple[int, ...]]]:
-    return {table: by_key(table, sums) for table, sums in sums_of(database).items()}
-
-
-def check_sums(database: Database) -> None:
-    """Every totals table has what the rows add up to, by key and, by another way, in all."""
-    assert kept_sums(database) == straight_sums(database)
-    rows = rows_of(database)
-    wanted = {
-        "requests": len(rows),
-        "cost_nano": sum(row["cost_nano"] or 0 for row in rows),
-        "provider_nano": sum(row["cost_nano"] for row in rows if row["cost_source"] == "provider"),
-        "cost_unknown": sum(row["cost_source"] == "unknown" for row in rows),
-        "output_tokens": sum(row["output_tokens"] for row in rows),
-    }
-    for table in (tables.model_hours, tables.model_days, tables.requester_hours, tables.requester_days):
-        sums = select(*(func.coalesce(func.sum(table.c[name]), 0) for name in wanted))
-        with database.begin() as connection:
-            assert dict(zip(wanted, connection.execute(sums).one(), strict=True)) == wanted
-
-
 def test_a_new_price_becomes_a_new_version_and_the_old_one_stays(database: Database) -> None:
     write_calls(database, LIST, [make_call()], fresh=True)
     before = rows_of(database)[0]
@@ -131,7 +96,7 @@ def test_a_new_price_becomes_a_new_version_and_the_old_one_stays(database: Datab
     assert kept["run_id"] == done.run_id
     [changed] = done.changed
     assert (changed.provider, changed.rows, changed.old_nano, changed.new_nano) == ("openai", 1, 4500, 4050)
-    check_sums(database)
+    check_totals(database)
 
 
 def test_running_it_twice_changes_nothing(database: Database) -> None:
@@ -165,24 +130,24 @@ def test_a_model_without_a_price_gets_one_and_loses_it_again(database: Database)
     book = own('[[price]]\nprovider = "openai"\nmodel = "house-1"\nusd_per_million = { input = "1", output = "2" }\n')
     [gained] = run(database, book)[0].changed
     assert (gained.old_without, gained.new_without, gained.new_nano) == (1, 0, 20_000)
-    check_sums(database)
+    check_totals(database)
     run(database, LIST)
     row = rows_of(database)[0]
     assert (row["cost_nano"], row["cost_source"]) == (None, "unpriced")
-    check_sums(database)
+    check_totals(database)
 
 
 def test_usage_that_is_read_otherwise_now_changes_the_counts_and_they_are_kept(database: Database) -> None:
     write_calls(database, LIST, [make_call()], fresh=True)
     with database.begin() as connection:  # as an earlier version of Metrion might have counted
         connection.execute(tables.calls.update().values(input_tokens=8, cost_nano=4200))
-        for table in (tables.model_hours, tables.model_days, tables.requester_hours, tables.requester_days):
+        for table in (tables.model_hours, tables.requester_hours):
             connection.execute(table.update().values(input_tokens=8, cost_nano=4200))
     run(database, LIST)
     row, [kept] = rows_of(database)[0], versions(database)
     assert (row["input_tokens"], row["cost_nano"]) == (10, 4500)
     assert (kept["cost_nano"], json.loads(kept["counts"])) == (4200, {"input_tokens": 8})
-    check_sums(database)
+    check_totals(database)
 
 
 def test_an_estimate_stays_an_estimate(database: Database) -> None:
@@ -262,7 +227,7 @@ def test_a_run_that_was_stopped_is_ended_by_another(database: Database, monkeypa
     run(database, discount(10), reason="ended")
     assert {row["cost_nano"] for row in rows_of(database)} == {4050}
     assert [one["version"] for one in versions(database)] == [1] * 5
-    check_sums(database)
+    check_totals(database)
 
 
 def test_a_rehearsal_tells_the_same_and_changes_nothing(database: Database, tmp_path: Path) -> None:
@@ -308,7 +273,7 @@ def test_totals_are_the_sum_of_the_rows_after_any_mix_of_writes_and_runs(
             ]
             write_calls(database, book, calls, fresh=True)
             run(database, book)
-            check_sums(database)
+            check_totals(database)
             assert run(database, book)[0].changed == []
     finally:
         database.close()

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Table, select, update
 
-from metrion.call import Call, Outcome, Reading
+from metrion.call import Call, Outcome
 from metrion.kit.clock import DAY_MS, HOUR_MS
+from metrion.ledger.groups import shape
+from metrion.ledger.totals import count
 from metrion.ledger.writer import write_calls
 from metrion.prices.catalog import PriceBook
-from metrion.storage import tables
-from metrion.storage.tables import SUMS
-from tests.ledger.samples import MODEL, NOON, make_call, rows_of, sums_of
-from tests.storage.samples import new_database
+from metrion.storage import accounts, tables
+from metrion.storage.database import Database
+from metrion.storage.totals import MOST_NAMES, OTHER
+from tests.ledger.calls import calls_around
+from tests.ledger.samples import NOON, make_call, rows_of, sums_of
+from tests.ledger.straight import check_totals, kept
+from tests.storage.samples import call_row, new_database, write_rows
 
 MIDNIGHT = NOON + 12 * HOUR_MS
-TABLES = {
-    "model_hours": (HOUR_MS, ("provider", "model", "status", "outcome")),
-    "model_days": (DAY_MS, ("provider", "model", "status", "outcome")),
-    "requester_hours": (HOUR_MS, ("provider", "requester", "outcome")),
-    "requester_days": (DAY_MS, ("provider", "requester", "outcome")),
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,59 +31,8 @@ def book() -> PriceBook:
     return PriceBook.load()
 
 
-def made(
-    at: int, account: int, outcome: str, status: int, requester: str, said: tuple[str, str, dict[str, int]]
-) -> Call:
-    provider, model, usage = said
-    raw = [msgspec.Raw(msgspec.json.encode(usage))] if usage else []
-    return make_call(
-        at,
-        account_id=account,
-        outcome=outcome,
-        status=status,
-        requester=requester,
-        provider=provider,
-        latency_us=at % 10_007,
-        reading=Reading(model=model, usage=raw, done=at % 2 == 0),
-    )
-
-
-chats = st.fixed_dictionaries(
-    {"prompt_tokens": st.integers(0, 10**7), "completion_tokens": st.integers(0, 10**7)},
-    optional={"cost_in_usd_ticks": st.integers(0, 10**12)},
-)
-said = st.tuples(
-    st.sampled_from(["openai", "grok"]), st.sampled_from([MODEL, "grok-3-mini", "no-price"]), st.just({}) | chats
-)
-# Around the borders of hours and days, where a wrong rounding would show.
-moments = st.sampled_from([NOON, MIDNIGHT, MIDNIGHT + HOUR_MS]).flatmap(
-    lambda at: st.integers(at - 2, at + 2)
-) | st.integers(NOON, NOON + 3 * DAY_MS)
-random_calls = st.builds(
-    made,
-    moments,
-    st.integers(1, 2),
-    st.sampled_from(list(Outcome)).map(str),
-    st.sampled_from([0, 200, 201, 429]),
-    st.sampled_from(["", "bot"]),
-    said,
-)
-
-
-def straight(rows: list[dict[str, Any]], bucket_ms: int, names: tuple[str, ...]) -> set[tuple[Any, ...]]:
-    """What a totals table must hold, from the rows alone."""
-    sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(SUMS))
-    for row in rows:
-        total = sums[(row["account_id"], row["started_ms"] // bucket_ms * bucket_ms, *(row[name] for name in names))]
-        cost, source = row["cost_nano"] or 0, row["cost_source"]
-        figures = {**row, "requests": 1, "cost_nano": cost, f"cost_{source}": 1, f"{source}_nano": cost}
-        for at, name in enumerate(SUMS):
-            total[at] += figures.get(name, 0)
-    return {(*key, *total) for key, total in sums.items()}
-
-
 @settings(max_examples=40, deadline=None)
-@given(batches=st.lists(st.lists(random_calls, max_size=8), max_size=4), repeat=st.booleans())
+@given(batches=st.lists(st.lists(calls_around(NOON, MIDNIGHT), max_size=8), max_size=4), repeat=st.booleans())
 def test_totals_equal_the_sum_over_rows(
     tmp_path_factory: pytest.TempPathFactory, book: PriceBook, batches: list[list[Call]], repeat: bool
 ) -> None:
@@ -95,21 +41,108 @@ def test_totals_equal_the_sum_over_rows(
         write_calls(database, book, batch, fresh=True)
         if repeat:  # as after a crash between commit and removal
             assert write_calls(database, book, batch, fresh=False) == 0
-    rows, sums = rows_of(database), sums_of(database)
-    assert len(rows) == sum(map(len, batches))
-    for name, (bucket_ms, names) in TABLES.items():
-        assert len(sums[name]) == len(set(sums[name]))
-        assert set(sums[name]) == straight(rows, bucket_ms, names)
+    assert len(rows_of(database)) == sum(map(len, batches))
+    check_totals(database)
     database.close()
 
 
-@pytest.mark.parametrize(("bucket_ms", "table"), [(HOUR_MS, "model_hours"), (DAY_MS, "model_days")])
-def test_a_bucket_begins_with_its_first_millisecond(
-    tmp_path: Path, book: PriceBook, bucket_ms: int, table: str
-) -> None:
+def test_an_hour_begins_with_its_first_millisecond(tmp_path: Path, book: PriceBook) -> None:
     database = new_database(tmp_path)
-    write_calls(database, book, [make_call(MIDNIGHT + ms) for ms in (-1, 0, bucket_ms - 1, bucket_ms)], fresh=True)
-    at = [column.name for column in tables.metadata.tables[table].columns].index("requests")
-    found = {row[1]: row[at] for row in sums_of(database)[table]}
-    assert found == {MIDNIGHT - bucket_ms: 1, MIDNIGHT: 2, MIDNIGHT + bucket_ms: 1}
+    write_calls(database, book, [make_call(MIDNIGHT + ms) for ms in (-1, 0, HOUR_MS - 1, HOUR_MS)], fresh=True)
+    found = {key[1]: sums[0] for key, sums in kept(database, "model_hours").items()}
+    assert found == {MIDNIGHT - HOUR_MS: 1, MIDNIGHT: 2, MIDNIGHT + HOUR_MS: 1}
+    database.close()
+
+
+def test_hours_begin_where_the_accounts_clocks_say(tmp_path: Path, book: PriceBook) -> None:
+    database = new_database(tmp_path)
+    with database.begin() as connection:
+        account = accounts.add_account(connection, "a@b.c", "pro", NOON)
+        connection.execute(update(tables.accounts).values(time_zone="Asia/Kolkata"))
+    half = HOUR_MS // 2
+    calls = [make_call(NOON + ms, account_id=account) for ms in (half - 1, half, half + HOUR_MS - 1)]
+    write_calls(database, book, calls, fresh=True)
+    assert {key[1]: sums[0] for key, sums in kept(database, "model_hours").items()} == {NOON - half: 1, NOON + half: 2}
+    database.close()
+
+
+def test_what_calls_are_taken_back_leaves_nothing(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    rows = [call_row(NOON + n, n, cost_nano=n, latency_us=1000 * n, outcome="ok" if n else "timeout") for n in range(3)]
+    write_rows(database, rows)
+    with database.begin() as connection:
+        count(connection, (), rows)
+    assert all(kept(database, name) == {} for name in sums_of(database))
+    database.close()
+
+
+def used_ms(database: Database, table: Table) -> list[int | None]:
+    with database.begin() as connection:
+        return list(connection.execute(select(table.c.used_ms).order_by(*table.primary_key)).scalars())
+
+
+def test_accounts_and_stored_keys_know_when_they_were_last_used(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    with database.begin() as connection:
+        account = accounts.add_account(connection, "a@b.c", "pro", NOON)
+        accounts.set_provider_key(connection, account, "openai", b"sealed", "abcd", NOON)
+        accounts.set_provider_key(connection, account, "grok", b"sealed", "abcd", NOON)
+    write_rows(database, [call_row(NOON + 5, 1, account_id=account), call_row(NOON + 9, 2, account_id=account)])
+    write_rows(database, [call_row(NOON + 7, 3, account_id=account)])  # a longer one that ended later
+    write_rows(database, [call_row(NOON + 20, 4, account_id=account, provider="grok", mode="pass_through")])
+    assert used_ms(database, tables.accounts) == [NOON + 20]
+    assert used_ms(database, tables.provider_keys) == [None, NOON + 9]  # by provider: grok, openai
+    database.close()
+
+
+@pytest.mark.parametrize(("kind", "table", "at"), [("model", "model_hours", 3), ("requester", "requester_hours", 3)])
+def test_beyond_so_many_names_a_month_the_rest_counts_as_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, table: str, at: int
+) -> None:
+    monkeypatch.setitem(MOST_NAMES, kind, 3)
+    database = new_database(tmp_path)
+    names = ["a", "b", "", "a"]
+    write_rows(database, [call_row(NOON, n, **{kind: name}) for n, name in enumerate(names)])
+    write_rows(database, [call_row(NOON, 10 + n, **{kind: name}) for n, name in enumerate("dcbe")])
+    write_rows(database, [call_row(NOON + 35 * DAY_MS, 30, **{kind: "e"})])  # another month
+    found = {(key[1] > NOON, key[at]): sums[0] for key, sums in kept(database, table).items()}
+    assert found == {
+        (False, ""): 1,
+        (False, "a"): 2,
+        (False, "b"): 2,
+        (False, "c"): 1,
+        (False, OTHER): 2,
+        (True, "e"): 1,
+    }
+    rows = [call_row(NOON, 10 + n, **{kind: name}) for n, name in enumerate("dcbe")]
+    with database.begin() as connection:
+        count(connection, (), rows)  # each is taken from where it was counted
+    found = {(key[1] > NOON, key[at]): sums[0] for key, sums in kept(database, table).items()}
+    assert found == {(False, ""): 1, (False, "a"): 2, (False, "b"): 1, (True, "e"): 1}
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("", ""),
+        ("Rate limit reached: 10000 of 9,876.5 tokens, try in 20.5s", "Rate limit reached: # of # tokens, try in #s"),
+        ("no model gpt-4o-mini-2024-07-18", "no model gpt-4o-mini-2024-07-18"),
+        ("request req_0a1B2c3D4e failed", "request req_… failed"),
+        ("id 123e4567-e89b-12d3-a456-426614174000 at 12:30", "id … at #"),
+        ("x" * 1000, "x" * 200),
+    ],
+)
+def test_messages_of_one_kind_are_told_without_their_numbers(message: str, kind: str) -> None:
+    assert shape(message) == kind
+
+
+def test_every_outcome_is_either_an_error_or_not(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    write_rows(
+        database,
+        [call_row(NOON, n, outcome=outcome.value, error_message="why") for n, outcome in enumerate(Outcome)],
+    )
+    told = {key[4] for key in kept(database, "error_hours")}
+    assert told == {"provider_error", "rejected", "timeout", "upstream_failed", "interrupted"}
     database.close()

@@ -16,9 +16,8 @@ OWNED = [table for table in metadata.sorted_tables if "account_id" in table.c an
 def fill_every_table(connection: Connection, account_id: int, mark: str) -> None:
     """A row of that account in each table; its texts and bytes begin with `mark`."""
     for number, table in enumerate(OWNED):
-        connection.execute(
-            insert(table).values({column.name: _value(column, account_id, mark, number) for column in table.c})
-        )
+        row = {column.name: _value(column, account_id, mark, number) for column in table.c}
+        connection.execute(insert(table).prefix_with("OR REPLACE").values(row))  # one of a kind may be there
 
 
 def _value(column: Column[Any], account_id: int, mark: str, number: int) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 from metrion.config import Settings
 from metrion.kit.ids import first_id
-from metrion.ledger.totals import Totals
+from metrion.ledger.totals import count
 from metrion.storage.database import Database, migrate, open_writer
-from metrion.storage.rows import COLUMNS, Row, add_totals, insert_calls
+from metrion.storage.rows import COLUMNS, Row, insert_calls
 
 EMPTY: dict[str, Any] = {
     "account_id": 1,
@@ -48,10 +48,6 @@ def new_database(data_dir: Path) -> Database:
 def write_rows(database: Database, rows: Iterable[Row]) -> None:
     """Rows with their totals, as the ledger writes them."""
     kept = list(rows)
-    totals = Totals()
-    for row in kept:
-        totals.add(row)
     with database.begin() as connection:
         insert_calls(connection, kept)
-        for table, sums in totals.tables():
-            add_totals(connection, table, sums)
+        count(connection, kept)

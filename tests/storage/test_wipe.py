@@ -13,14 +13,14 @@ from sqlalchemy import delete, select, update
 
 from metrion.config import Settings
 from metrion.storage.database import Database, open_reader, quick_check
-from metrion.storage.tables import calls, metadata
+from metrion.storage.tables import calls, metadata, names
 from metrion.storage.wipe import STEP_PAGES, wipe
 from tests.storage.everything import found_in, held
 from tests.storage.samples import call_row, new_database, write_rows
 
 NOON = 1_793_534_400_000
 MINUTE = 60_000
-TABLES = (calls, *(table for table in metadata.sorted_tables if "start_ms" in table.c))
+TABLES = (calls, names, *(table for table in metadata.sorted_tables if "start_ms" in table.c))
 
 
 @pytest.fixture

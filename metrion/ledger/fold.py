@@ -1,0 +1,220 @@
+"""Folding: a task of the server that makes days of hours that are over, and pairs and tops of rows; in small steps.
+
+Nothing waits for it: readers add to the days what is not folded yet. Where an account's time zone changes, its days are
+cleared and folded again, after hours that begin at other minutes in the new zone were counted again from their rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from time import perf_counter
+
+import structlog
+
+from metrion.kit.clock import HOUR_MS, now_ms
+from metrion.kit.zones import day_start, hour_end, hour_start, next_day
+from metrion.ledger import days, totals
+from metrion.ledger.writer import Writer
+from metrion.storage import folding
+from metrion.storage.database import Connection, Database
+from metrion.storage.folding import RECENT_MS
+from metrion.storage.totals import HOURS, Fold, find_folds, save_fold
+
+GRACE_MS = 600_000  # after an hour's end, for calls that began in it; later ones cost a little more
+STEP_SECONDS = 0.05
+_PAIR_GRACE_MS = 60_000
+_MANY_ROWS = 10_000  # are paired before their hour is over
+_ACCOUNTS = 100  # looked at in one step
+_CLEARED = 2000  # rows in one statement
+_LOOK_SECONDS = 5.0
+_RETRY_SECONDS = 60.0
+log = structlog.get_logger("metrion.ledger")
+
+
+class Folder:
+    """Folds from `start` to `stop` on the event loop, between the writer's batches."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Leave the rest to the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            wait = _LOOK_SECONDS
+            try:
+                began = perf_counter()
+                if await self._writer.run(partial(fold_some, now=now_ms())):
+                    wait = perf_counter() - began  # as long as it took, so that rows get their turn
+            except Exception as problem:
+                log.error("totals_not_folded", reason=str(problem), retry_in=_RETRY_SECONDS)
+                wait = _RETRY_SECONDS
+            await asyncio.sleep(wait)
+
+
+def fold_some(database: Database, now: int, seconds: float = STEP_SECONDS) -> bool:
+    """Fold for about so long; says whether something is left. `now` in Unix ms."""
+    end = perf_counter() + seconds
+    for step in (_move, _fold_hours, _pair_rows):
+        with database.begin() as connection:
+            if step(connection, now, end):
+                return True
+    return False
+
+
+def fold_all(database: Database, now: int) -> None:
+    """Fold whatever there is."""
+    while fold_some(database, now):
+        pass
+
+
+def _each(
+    connection: Connection, waiting: list[Fold], end: float, step: Callable[[Connection, Fold], Fold | None]
+) -> bool:
+    """Take steps with one account after the other until the time is up; says whether it was up."""
+    for fold in waiting:
+        following: Fold | None = fold
+        while following is not None:
+            if perf_counter() >= end:
+                return True
+            following = step(connection, following)
+    return len(waiting) == _ACCOUNTS
+
+
+# ── hours ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fold_hours(connection: Connection, now: int, end: float) -> bool:
+    before = now - HOUR_MS - GRACE_MS
+    return _each(connection, folding.with_hours(connection, before, _ACCOUNTS), end, partial(_fold_hour, now=now))
+
+
+def _fold_hour(connection: Connection, fold: Fold, now: int) -> Fold | None:
+    """Fold an account's next hour; None where that was the last that is over."""
+    over = hour_start(fold.time_zone, now - GRACE_MS)
+    hour_ms = folding.next_hour(connection, fold.account_id, fold.folded_ms)
+    if hour_ms is None or hour_ms >= over:
+        save_fold(connection, fold._replace(folded_ms=over))
+        return None
+    hours = {table: folding.sums_of_hour(connection, table, fold.account_id, hour_ms) for table in HOURS}
+    days.add_sums(connection, fold, hours)
+    fold = fold._replace(folded_ms=hour_ms + 1)
+    save_fold(connection, fold)
+    return fold
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pair_rows(connection: Connection, now: int, end: float) -> bool:
+    waiting = folding.with_rows(connection, now - HOUR_MS - GRACE_MS, _MANY_ROWS, _ACCOUNTS)
+    return _each(connection, waiting, end, partial(_pair_some, now=now))
+
+
+def _pair_some(connection: Connection, fold: Fold, now: int) -> Fold | None:
+    """Pair an account's next rows, of one hour; None where there are no more."""
+    first = folding.next_row(connection, fold.account_id, fold.paired_ms)
+    until = now - _PAIR_GRACE_MS
+    if first is None or first >= until:
+        save_fold(connection, fold._replace(paired_ms=max(until, fold.paired_ms), unpaired=0))
+        return None
+    hour_ms = fold.hour(first)
+    to = min(hour_end(fold.time_zone, hour_ms), until)
+    to = folding.row_number(connection, fold.account_id, first, to, _MANY_ROWS) or to
+    to = max(to, first + 1)
+    fold = fold._replace(recent_ms=max(fold.recent_ms, until - RECENT_MS))
+    folding.forget_hours(connection, fold)
+    starts = {"days": max(day_start(fold.time_zone, hour_ms), fold.pairs_ms)}
+    if hour_ms >= fold.recent_ms:
+        starts["hours"] = hour_ms
+    for size, start_ms in starts.items():
+        folding.pair_rows(connection, f"pair_{size}", fold.account_id, first, to, start_ms)
+        folding.list_tops(connection, f"top_{size}", fold.account_id, first, to, start_ms)
+    fold = fold._replace(paired_ms=to)
+    save_fold(connection, fold)
+    return fold
+
+
+# ── another time zone ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _move(connection: Connection, now: int, end: float) -> bool:
+    for fold, zone in folding.with_another_zone(connection):
+        following: Fold | None = fold
+        while following is not None:
+            if perf_counter() >= end:
+                return True
+            following = _move_some(connection, following, zone)
+    return False
+
+
+def _move_some(connection: Connection, fold: Fold, zone: str) -> Fold | None:
+    """Bring an account's totals a step nearer to its time zone; None where they are ready to be folded again."""
+    if fold.clearing:
+        if not folding.clear_days(connection, fold, _CLEARED):
+            fold = fold._replace(clearing=0)
+            save_fold(connection, fold)
+    elif fold.old_zone is not None:
+        fold = _count_again(connection, fold)
+    elif fold.time_zone != zone:
+        fold = _begin_to_move(connection, fold, zone)
+        save_fold(connection, fold)
+    else:
+        return None
+    return fold
+
+
+def _begin_to_move(connection: Connection, fold: Fold, zone: str) -> Fold:
+    account_id = fold.account_id
+    first_hour = folding.next_hour(connection, account_id, 0)
+    first_row = folding.next_row(connection, account_id, 0)
+    if first_row is None:
+        kept = fold.paired_ms
+    elif first_hour is None or first_hour >= fold.hour(first_row):
+        kept = 0  # every call that was ever counted has its row
+    else:
+        kept = next_day(fold.time_zone, first_row)
+    moved = fold._replace(
+        time_zone=zone, folded_ms=0, paired_ms=kept, pairs_ms=kept, recent_ms=max(fold.recent_ms, kept), clearing=1
+    )
+    if first_row is None or not _begin_at_other_minutes(fold, zone, first_row):
+        return moved
+    # Whatever has a row by now started before that; new ones that start before are counted in the old hours, and again.
+    after = hour_start(zone, fold.last_ms + 2 * HOUR_MS)
+    return moved._replace(old_zone=fold.time_zone, moved_ms=after)
+
+
+def _begin_at_other_minutes(fold: Fold, zone: str, first_ms: int) -> bool:
+    """Whether an hour that has rows begins at another time in `zone`."""
+    moments = range(first_ms, fold.last_ms + HOUR_MS, HOUR_MS)
+    return any(hour_start(zone, ms) != hour_start(fold.time_zone, ms) for ms in moments)
+
+
+def _count_again(connection: Connection, fold: Fold) -> Fold:
+    """Count the latest rows that are still in hours of the old time zone in those of the new one."""
+    last = folding.last_row(connection, fold.account_id, fold.moved_ms)
+    if last is None:
+        fold = fold._replace(old_zone=None, moved_ms=0)
+        save_fold(connection, fold)
+        return fold
+    from_ms = hour_start(fold.time_zone, last)
+    rows = folding.rows_between(connection, fold.account_id, from_ms, fold.moved_ms)
+    old_hours = {fold.hour(ms) for ms in (from_ms, last)}
+    totals.count(connection, (), rows)
+    for hour_ms in old_hours:
+        folding.delete_empty_hour(connection, fold.account_id, hour_ms)
+    save_fold(connection, fold._replace(moved_ms=from_ms))
+    totals.count(connection, rows)
+    return find_folds(connection, [fold.account_id])[fold.account_id]

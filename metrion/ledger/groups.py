@@ -1,0 +1,192 @@
+"""Rows in groups of what totals tell apart, and their sums: a group and a column at a time, not a row at a time."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from metrion.call import NOT_ERRORS, Outcome
+from metrion.kit import buckets
+from metrion.kit.zones import QUARTER_MS, utc_month
+from metrion.storage.database import Connection
+from metrion.storage.rows import COLUMNS, Row
+from metrion.storage.tables import SUMS
+from metrion.storage.totals import OTHER, Fold, Name, unknown_names
+
+Key = tuple[Any, ...]
+Sums = dict[Key, list[int]]
+
+_AT = {name: at for at, name in enumerate(COLUMNS)}
+_STARTED = _AT["started_ms"]
+_TOLD_APART = (
+    "account_id",
+    "provider",
+    "model",
+    "requester",
+    "status",
+    "outcome",
+    "cost_source",
+    "stream",
+    "mode",
+)
+_APART = itemgetter(*(_AT[name] for name in _TOLD_APART))
+_TOKENS = SUMS[1:7]
+_SPLIT = ("input_nano", "cached_nano", "written_nano", "output_nano", "saved_nano")
+_FIGURES = itemgetter(*(_AT[name] for name in (*_TOKENS, "latency_us", "ttft_us", *_SPLIT)))
+_COST = itemgetter(_AT["cost_nano"])
+_LATENCY, _TTFT, _WAITING = (itemgetter(_AT[name]) for name in ("latency_us", "ttft_us", "provider_us"))
+_ERROR = itemgetter(_AT["error_code"], _AT["error_message"])
+_SOURCES = ("provider", "computed", "estimated", "unpriced", "unknown")
+_PRICED = _SOURCES[:3]
+
+
+class Group(NamedTuple):
+    """Rows that every total counts alike; their names are the totals', where there are too many others "(other)"."""
+
+    account_id: int
+    provider: str
+    model: str
+    requester: str
+    status: int
+    outcome: str
+    source: str
+    stream: int
+    mode: str
+    hour_ms: int
+    rows: list[Row]
+
+    @property
+    def reached(self) -> bool:
+        """Whether the calls reached a provider."""
+        return self.outcome != Outcome.REJECTED.value
+
+    @property
+    def failed(self) -> bool:
+        """Whether they count as errors."""
+        return self.outcome not in NOT_ERRORS
+
+
+def group(connection: Connection, rows: Iterable[Row], folds: Mapping[int, Fold]) -> list[Group]:
+    """Group rows; what they name is remembered."""
+    found: defaultdict[tuple[Key, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[_APART(row), row[_STARTED] // QUARTER_MS].append(row)
+    refused = _refused(connection, found)
+    groups = []
+    for (names, quarter), members in found.items():
+        account_id, provider, model, requester, *rest = names
+        if refused:
+            month = utc_month(quarter)
+            model = OTHER if (account_id, "model", month, model) in refused else model
+            requester = OTHER if (account_id, "requester", month, requester) in refused else requester
+        hour_ms = folds[account_id].hour(quarter * QUARTER_MS)
+        status, outcome, source, stream, mode = rest
+        groups.append(
+            Group(account_id, provider, model, requester, status, outcome, source, stream, mode, hour_ms, members)
+        )
+    return groups
+
+
+def _refused(connection: Connection, found: Iterable[tuple[Key, int]]) -> set[Name]:
+    wanted: dict[Name, str] = {}
+    for (account_id, provider, model, requester, *_), quarter in found:
+        month = utc_month(quarter)
+        if model:
+            wanted[account_id, "model", month, model] = provider
+        if requester:
+            wanted[account_id, "requester", month, requester] = ""
+    return unknown_names(connection, wanted)
+
+
+def sum_up(groups: Iterable[Group], key: Callable[[Group], Key]) -> Sums:
+    """`tables.SUMS` of groups by `key`."""
+    together: defaultdict[tuple[Key, str, str, int], list[Row]] = defaultdict(list)
+    for one in groups:
+        together[key(one), one.outcome, one.source, one.stream] += one.rows
+    sums: Sums = {}
+    for (name, outcome, source, stream), rows in together.items():
+        add(sums, name, _figures(rows, source, bool(stream) and outcome == Outcome.OK.value))
+    return sums
+
+
+def _figures(rows: list[Row], source: str, streamed: bool) -> list[int]:
+    """The columns of `tables.SUMS`; all rows have that source."""
+    if len(rows) == 1:
+        sums = list(_FIGURES(rows[0]))
+    else:
+        sums = [sum(column) for column in zip(*map(_FIGURES, rows), strict=True)]
+    latency, first_byte = sums[6:8]
+    cost = sum(filter(None, map(_COST, rows))) if source in _PRICED else 0
+    return [
+        len(rows),
+        *sums[:6],
+        cost,
+        *(len(rows) if source == one else 0 for one in _SOURCES),
+        latency,
+        cost if source == "provider" else 0,
+        cost if source == "estimated" else 0,
+        *sums[8:],
+        sums[4] if streamed else 0,
+        latency - first_byte if streamed else 0,
+    ]
+
+
+def add(sums: Sums, key: Key, figures: Sequence[int], sign: int = 1) -> None:
+    """Add figures to those of `key`."""
+    found = sums.get(key)
+    if found is None:
+        sums[key] = [sign * figure for figure in figures]
+    else:
+        sums[key] = [old + sign * new for old, new in zip(found, figures, strict=True)]
+
+
+def durations(groups: Iterable[Group]) -> Sums:
+    """Counts by bucket of calls that reached a provider; the keys are those of `tables.latency_hours`."""
+    together: defaultdict[tuple[int, int, str, str], list[Row]] = defaultdict(list)
+    for one in groups:
+        if one.reached:
+            together[one.account_id, one.hour_ms, one.provider, one.model] += one.rows
+    sums: Sums = {}
+    for (account_id, hour_ms, provider, model), rows in together.items():
+        overhead = [_LATENCY(row) - _WAITING(row) for row in rows if _WAITING(row)]
+        for kind, name, values in (
+            ("model_latency", model, map(_LATENCY, rows)),
+            ("model_ttft", model, map(_TTFT, rows)),
+            ("overhead", "", overhead),
+        ):
+            for number, count in Counter(map(buckets.bucket, values)).items():
+                if number:
+                    octave, column = divmod(number, buckets.COLUMNS)
+                    key = (account_id, kind, hour_ms, provider, name, octave)
+                    sums.setdefault(key, [0] * buckets.COLUMNS)[column] += count
+    return sums
+
+
+def errors(connection: Connection, groups: Iterable[Group]) -> Sums:
+    """Calls that failed or were refused, by what was said of it; the keys are those of `tables.error_hours`."""
+    counts: Counter[Key] = Counter()
+    for one in groups:
+        if one.failed or not one.reached:
+            for code, message in map(_ERROR, one.rows):
+                named = (one.provider, one.status, one.outcome, code or "", shape(message or ""))
+                counts[one.account_id, one.hour_ms, *named] += 1
+    wanted = {(key[0], "error", utc_month(key[1] // QUARTER_MS), key[-1]): "" for key in counts if key[-1]}
+    refused = unknown_names(connection, wanted)
+    sums: Sums = {}
+    for key, count in counts.items():
+        name = (key[0], "error", utc_month(key[1] // QUARTER_MS), key[-1])
+        add(sums, (*key[:-1], OTHER) if name in refused else key, [count])
+    return sums
+
+
+_LONGEST_SHAPE = 200
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{16,}\b|(?<=\b[a-z]{3}_)\w{8,}|(?<=\b[a-z]{4}_)\w{8,}")
+_NUMBER = re.compile(r"(?<![\w-])\d[\d.,:]*(?=(?:ms|[smhd%])?(?![\w-]))")
+
+
+def shape(message: str) -> str:
+    """A message as one of its kind: without the ids and numbers that differ from call to call."""
+    return _NUMBER.sub("#", _ID.sub("…", message[: 4 * _LONGEST_SHAPE]))[:_LONGEST_SHAPE]

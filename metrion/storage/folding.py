@@ -1,0 +1,263 @@
+"""Folding, as SQL: hours into days, rows into pairs and tops, and days cleared away to be folded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import delete, func, insert, null, or_, select, tuple_
+
+from metrion.call import NOT_ERRORS
+from metrion.kit.clock import HOUR_MS
+from metrion.kit.ids import first_id
+from metrion.kit.zones import QUARTER_MS, utc_month
+from metrion.storage.database import Connection
+from metrion.storage.rows import COLUMNS, Row
+from metrion.storage.tables import (
+    SUMS,
+    accounts,
+    calls,
+    error_days,
+    folds,
+    latency_days,
+    latency_hours,
+    metadata,
+    model_days,
+    model_hours,
+    pair_days,
+    pair_hours,
+    provider_days,
+    requester_running,
+    snapshots,
+    top_days,
+    top_hours,
+)
+from metrion.storage.totals import ALL, OTHER, Fold, add_sums
+
+TOP = 100  # calls of an hour or a day, by each measure
+RECENT_MS = 72 * HOUR_MS  # how long the hours of pairs and tops are kept
+
+
+# ── what there is to do ───────────────────────────────────────────────────────────────────────────────────────────────
+
+_STEADY = (folds.c.clearing == 0) & folds.c.old_zone.is_(None)
+
+
+def with_hours(connection: Connection, before_ms: int, limit: int) -> list[Fold]:
+    """Accounts with hours to fold that begin before, the longest waiting first."""
+    due = select(folds).where(folds.c.folded_ms <= folds.c.last_ms, folds.c.folded_ms < before_ms, _STEADY)
+    return [Fold(*row) for row in connection.execute(due.order_by(folds.c.folded_ms).limit(limit))]
+
+
+def with_rows(connection: Connection, before_ms: int, many: int, limit: int) -> list[Fold]:
+    """Accounts with rows to pair that started before, or with that many, the longest waiting first."""
+    waiting = or_(folds.c.paired_ms < before_ms, folds.c.unpaired >= many)
+    due = select(folds).where(folds.c.paired_ms <= folds.c.last_ms, waiting, _STEADY)
+    return [Fold(*row) for row in connection.execute(due.order_by(folds.c.paired_ms).limit(limit))]
+
+
+def with_another_zone(connection: Connection) -> list[tuple[Fold, str]]:
+    """Accounts whose time zone is another than their totals', or whose totals are on their way to it; with it."""
+    other = or_(accounts.c.time_zone != folds.c.time_zone, folds.c.clearing == 1, folds.c.old_zone.is_not(None))
+    query = select(*folds.c, accounts.c.time_zone).join(accounts, accounts.c.id == folds.c.account_id).where(other)
+    return [(Fold(*row[:-1]), row[-1]) for row in connection.execute(query)]
+
+
+def next_hour(connection: Connection, account_id: int, from_ms: int) -> int | None:
+    """The first hour with calls that begins at `from_ms` or after."""
+    mine = (model_hours.c.account_id == account_id) & (model_hours.c.start_ms >= from_ms)
+    return connection.execute(select(func.min(model_hours.c.start_ms)).where(mine)).scalar()
+
+
+def next_row(connection: Connection, account_id: int, from_ms: int) -> int | None:
+    """When the first of an account's rows started that did at `from_ms` or after."""
+    mine = (calls.c.account_id == account_id) & (calls.c.request_id >= first_id(from_ms))
+    return connection.execute(select(calls.c.started_ms).where(mine).order_by(calls.c.request_id).limit(1)).scalar()
+
+
+def last_row(connection: Connection, account_id: int, before_ms: int) -> int | None:
+    """When the last of an account's rows started that did before."""
+    mine = (calls.c.account_id == account_id) & (calls.c.request_id < first_id(before_ms))
+    query = select(calls.c.started_ms).where(mine).order_by(calls.c.request_id.desc()).limit(1)
+    return connection.execute(query).scalar()
+
+
+def row_number(connection: Connection, account_id: int, from_ms: int, to_ms: int, number: int) -> int | None:
+    """When the row with that number, from 0, of an account's rows between these times started."""
+    ids = calls.c.request_id
+    mine = (calls.c.account_id == account_id) & (ids >= first_id(from_ms)) & (ids < first_id(to_ms))
+    query = select(calls.c.started_ms).where(mine).order_by(ids).offset(number).limit(1)
+    return connection.execute(query).scalar()
+
+
+# ── hours ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_KINDS = ("model_latency", "model_ttft", "overhead")  # of latencies by the hour
+_UNREAD = {"usage_raw", "rare"}  # by no total, and long
+_FOR_TOTALS = select(*(null().label(name) if name in _UNREAD else calls.c[name] for name in COLUMNS))
+
+
+def sums_of_hour(connection: Connection, table: str, account_id: int, start_ms: int) -> list[Row]:
+    """An hour's rows of one of `totals.HOURS`."""
+    hours = metadata.tables[table]
+    query = select(hours).where(hours.c.account_id == account_id, hours.c.start_ms == start_ms)
+    if hours is latency_hours:  # its key has the kind first
+        query = query.where(hours.c.kind.in_(_KINDS))
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def rows_between(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> list[Row]:
+    """An account's rows that started then, but for their usage objects."""
+    ids = calls.c.request_id
+    query = _FOR_TOTALS.where(calls.c.account_id == account_id, ids >= first_id(from_ms), ids < first_id(to_ms))
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def delete_empty_hour(connection: Connection, account_id: int, start_ms: int) -> None:
+    """Delete the sums of an hour all of whose rows are counted in others now."""
+    for table in (model_hours, metadata.tables["requester_hours"], metadata.tables["error_hours"], latency_hours):
+        mine = (table.c.account_id == account_id) & (table.c.start_ms == start_ms)
+        if table is latency_hours:
+            mine &= table.c.kind.in_(_KINDS)
+        counts = [column for column in table.c if column.name == "requests" or column.name.startswith("bucket_")]
+        connection.execute(delete(table).where(mine, *(count == 0 for count in counts)))
+
+
+# ── requesters ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def add_running(connection: Connection, account_id: int, day_ms: int, since_ms: int, sums: Sequence[Row]) -> None:
+    """Add a day's sums of requesters to what runs from `since_ms`; a row is provider, requester and the sums.
+
+    They go into that day's snapshot, which is made where there is none, and into all later ones.
+    """
+    mine = (snapshots.c.account_id == account_id) & (snapshots.c.since_ms == since_ms)
+    days = list(connection.execute(select(snapshots.c.start_ms).where(mine).order_by(snapshots.c.start_ms)).scalars())
+    before = max((day for day in days if day < day_ms), default=None)
+    if day_ms not in days:
+        connection.execute(insert(snapshots).values(account_id=account_id, start_ms=day_ms, since_ms=since_ms))
+        if before is not None:
+            connection.exec_driver_sql(_COPY, (day_ms, account_id, before))
+    for day in {day_ms, *(day for day in days if day > day_ms)}:
+        add_sums(connection, "requester_running", [(account_id, day, *row) for row in sums])
+    connection.exec_driver_sql(_COUNT, (before, account_id, day_ms))
+
+
+_REST = ",".join(column.name for column in requester_running.columns if column.name not in ("account_id", "start_ms"))
+_COPY = (
+    f"INSERT INTO requester_running (account_id, start_ms, {_REST})"  # noqa: S608  our own names
+    f" SELECT account_id, ?, {_REST} FROM requester_running WHERE account_id = ? AND start_ms = ?"
+)
+_COUNT = (
+    "UPDATE snapshots SET requesters = (SELECT COUNT(*) FROM requester_running AS now LEFT JOIN requester_running"  # noqa: S608
+    " AS before ON before.account_id = now.account_id AND before.start_ms = ? AND before.provider = now.provider"
+    " AND before.requester = now.requester WHERE now.account_id = snapshots.account_id"
+    f" AND now.start_ms = snapshots.start_ms AND now.provider = '{ALL}'"
+    " AND now.requests > COALESCE(before.requests, 0)) WHERE account_id = ? AND start_ms = ?"
+)
+
+
+# ── pairs and tops ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sum_sql(name: str) -> str:
+    """What one of SUMS, or "errors", is of rows."""
+    of_source, _, unit = name.rpartition("_")
+    if name == "requests":
+        return "COUNT(*)"
+    if name == "errors":
+        return f"SUM(CASE WHEN outcome IN ({','.join(map(repr, sorted(NOT_ERRORS)))}) THEN 0 ELSE 1 END)"
+    if name in ("provider_nano", "estimated_nano"):
+        return f"SUM(CASE WHEN cost_source = '{of_source}' THEN COALESCE(cost_nano, 0) ELSE 0 END)"
+    if name.startswith("cost_") and unit != "nano":
+        return f"SUM(CASE WHEN cost_source = '{unit}' THEN 1 ELSE 0 END)"
+    if name.startswith("streamed_"):
+        figure = {"tokens": "output_tokens", "us": "latency_us - ttft_us"}[unit]
+        return f"SUM(CASE WHEN stream = 1 AND outcome = 'ok' THEN {figure} ELSE 0 END)"
+    return f"SUM(COALESCE({name}, 0))"
+
+
+_ADDED = (*SUMS, "errors")
+_ROWS = "FROM calls WHERE account_id = ? AND request_id >= ? AND request_id < ? AND outcome <> 'rejected'"
+
+
+def _named(column: str) -> str:
+    """A name as totals count it."""
+    return (
+        f"CASE WHEN {column} = '' OR EXISTS (SELECT 1 FROM names WHERE names.account_id = calls.account_id"  # noqa: S608
+        f" AND kind = '{column}' AND month = ? AND name = calls.{column}) THEN {column} ELSE '{OTHER}' END"
+    )
+
+
+def _pair_sql(table: str) -> str:
+    adds = ",".join(f"{name}={table}.{name}+excluded.{name}" for name in _ADDED)
+    return (
+        f"INSERT INTO {table} SELECT account_id, {_named('requester')}, provider, {_named('model')}, ?, status / 100,"
+        f" {','.join(map(_sum_sql, _ADDED))} {_ROWS} GROUP BY 1, 2, 3, 4, 6"
+        f" ON CONFLICT (account_id, requester, provider, model, start_ms, class) DO UPDATE SET {adds}"
+    )
+
+
+_PAIR = {table: _pair_sql(table) for table in ("pair_hours", "pair_days")}
+_VALUES = {"cost": "cost_nano", "latency": "latency_us", "tokens": "input_tokens + output_tokens"}
+MEASURES = tuple(_VALUES)
+_IN_ITS_PLACE = "ON CONFLICT (account_id, measure, start_ms, request_id) DO UPDATE SET value = excluded.value"
+
+
+def pair_rows(connection: Connection, table: str, account_id: int, from_ms: int, to_ms: int, start_ms: int) -> None:
+    """Add an account's rows between these times, of one UTC month, to the pairs of the hour or day that began then."""
+    month = utc_month(from_ms // QUARTER_MS)
+    connection.exec_driver_sql(_PAIR[table], (month, month, start_ms, account_id, first_id(from_ms), first_id(to_ms)))
+
+
+def list_tops(connection: Connection, table: str, account_id: int, from_ms: int, to_ms: int, start_ms: int) -> None:
+    """Put an account's greatest rows between these times among the tops of the hour or day that began then."""
+    for measure, value in _VALUES.items():
+        connection.exec_driver_sql(
+            f"INSERT INTO {table} SELECT account_id, ?, ?, request_id, {value} {_ROWS}"
+            f" AND {value} > 0 ORDER BY {value} DESC, request_id DESC LIMIT {TOP} {_IN_ITS_PLACE}",
+            (measure, start_ms, account_id, first_id(from_ms), first_id(to_ms)),
+        )
+        _shorten(connection, table, (account_id, measure, start_ms))
+
+
+def put_tops(connection: Connection, table: str, tops: Iterable[Row]) -> None:
+    """Put calls among the tops, in the place of what they were there: rows of `top_hours` or `top_days`."""
+    rows = list(tops)
+    if rows:
+        connection.exec_driver_sql(f"INSERT INTO {table} VALUES (?,?,?,?,?) {_IN_ITS_PLACE}", rows)  # noqa: S608
+    for one in {row[:3] for row in rows}:
+        _shorten(connection, table, one)
+
+
+def _shorten(connection: Connection, table: str, top: Row) -> None:
+    """Let only the TOP greatest stay of one top."""
+    mine = "account_id = ? AND measure = ? AND start_ms = ?"
+    last = f"SELECT value, request_id FROM {table} WHERE {mine} ORDER BY value DESC, request_id DESC"  # noqa: S608
+    found = connection.exec_driver_sql(f"{last} LIMIT 1 OFFSET {TOP - 1}", top).first()
+    if found is not None:
+        less = f"DELETE FROM {table} WHERE {mine} AND (value, request_id) < (?, ?)"  # noqa: S608
+        connection.exec_driver_sql(less, (*top, *found))
+
+
+def forget_hours(connection: Connection, fold: Fold) -> None:
+    """Delete the hours of pairs and tops that began before `recent_ms`."""
+    for table in (pair_hours, top_hours):
+        old = (table.c.account_id == fold.account_id) & (table.c.start_ms < fold.recent_ms)
+        connection.execute(delete(table).where(old))
+
+
+_OF_HOURS = (model_days, provider_days, requester_running, snapshots, latency_days, error_days)
+_OF_ROWS = (pair_days, top_days, pair_hours, top_hours)
+
+
+def clear_days(connection: Connection, fold: Fold, limit: int) -> bool:
+    """Delete some of an account's days, of pairs and tops those from `pairs_ms` on; False where none were left."""
+    for table in (*_OF_HOURS, *_OF_ROWS):
+        mine = table.c.account_id == fold.account_id
+        if table in _OF_ROWS:
+            mine &= table.c.start_ms >= fold.pairs_ms
+        keys = tuple(table.primary_key)
+        some = select(*keys).where(mine).limit(limit)
+        if connection.execute(delete(table).where(tuple_(*keys).in_(some))).rowcount:
+            return True
+    return False
