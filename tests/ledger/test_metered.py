@@ -102,6 +102,40 @@ def test_batch_results_downloaded_twice_count_once(database: Database) -> None:
     assert write(database, batch("a", "b", "c"))[1:] == [(0, 0, "computed")]
 
 
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "format"),
+    [
+        ("gemini", "batches.retrieve", "gemini_batch"),
+        ("gemini", "files.download", "gemini_batch_results"),
+        ("mistral", "batch.jobs.retrieve", "mistral_batch"),
+        ("grok", "batches.results", "xai_batch_results"),
+        ("anthropic", "messages.batches.results", "anthropic_batch_results"),
+    ],
+)
+def test_so_do_those_of_every_provider(database: Database, provider: str, endpoint: str, format: str) -> None:
+    told = {"provider": provider, "endpoint": endpoint, "format": format}
+    write(database, batch("a", "b", **told))
+    assert write(database, batch("a", "b", **told))[1:] == [(0, 0, "computed")]
+    write(database, batch("b", "c", **told))
+    assert json.loads(rows_of(database)[2]["usage_raw"])["id"] == "c"
+
+
+def test_a_mistral_job_and_its_file_have_the_same_items(database: Database) -> None:
+    inline = {"provider": "mistral", "endpoint": "batch.jobs.retrieve", "format": "mistral_batch"}
+    write(database, batch("a", "b", **inline))
+    assert write(database, batch("a", "b", provider="mistral"))[1] == (0, 0, "computed")
+
+
+def test_a_run_is_counted_by_the_first_fetch_that_tells_its_usage(database: Database) -> None:
+    def run(*usage: Any, endpoint: str = "threads.runs.retrieve") -> Call:
+        reading = Reading(model="gpt-4o-mini", response_id="run_1", usage=[*map(raw, usage)], done=bool(usage))
+        return make_call(endpoint=endpoint, format="openai_runs", reading=reading)
+
+    used = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    rows = write(database, run(endpoint="threads.runs"), run(), run(used), run(used))
+    assert rows == [(0, None, "unknown"), (0, 0, "computed"), (10, COST, "computed"), (0, 0, "computed")]
+
+
 def test_of_results_downloaded_in_part_the_new_items_count(database: Database) -> None:
     cost = COST // 2
     cut = batch("a", "b", outcome=Outcome.CLIENT_GONE.value)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrion.call import Call, Outcome, Reading
+from metrion.ledger.metered import FETCHES
 from metrion.ledger.price import price
 from metrion.prices.catalog import PriceBook
 from metrion.storage.rows import COLUMNS
+from metrion.wire.format import LOST
 from tests.ledger.samples import MODEL, calls, make_call, usage_of
 
 WHOLE = 1000 * 150 + 100 * 600  # nano-dollars of 1000 tokens in and 100 out
@@ -96,6 +98,46 @@ def test_an_endpoint_that_only_counts_is_free_where_it_answered(
 @pytest.mark.parametrize("format", ["", "anthropic_complete", "openai_audio"])
 def test_an_endpoint_that_tells_no_usage_has_unknown_cost(book: PriceBook, format: str) -> None:
     assert cost(book, format=format, reading=Reading(model=MODEL)) == UNKNOWN
+
+
+@pytest.mark.parametrize("endpoint", sorted(FETCHES))
+def test_fetching_what_is_not_there_yet_is_free_and_what_could_not_be_read_is_not(
+    book: PriceBook, endpoint: str
+) -> None:
+    fetched = {"endpoint": endpoint, "format": "openai_batch_results"}
+    assert cost(book, **fetched, reading=Reading()) == NOTHING
+    assert cost(book, **fetched, reading=Reading(facts={LOST: "1"})) == UNKNOWN
+    assert cost(book, **fetched, reading=Reading(), outcome="client_gone") == UNKNOWN
+
+
+def speech(**values: Any) -> dict[str, Any]:
+    asked = {"endpoint": "audio.speech", "format": "openai_audio", "requested_model": "tts-1", "reading": None}
+    return asked | {"characters": 1000} | values
+
+
+def test_speech_is_priced_by_the_text_it_speaks_and_marked(book: PriceBook) -> None:
+    assert cost(book, **speech()) == (15_000_000, "estimated")
+    assert cost(book, **speech(characters=0)) == UNKNOWN
+    assert cost(book, **speech(outcome="provider_error", status=500)) == NOTHING
+    assert cost(book, **speech(outcome="client_gone")) == UNKNOWN
+    assert cost(book, **speech(requested_model="gpt-4o-mini-tts")) == (None, "unpriced")
+    row = row_of(book, make_call(**speech()))
+    assert (row["model"], json.loads(row["rare"])["quantities"]) == ("tts-1", {"characters": 1000})
+
+
+def test_speech_whose_answer_tells_tokens_is_priced_by_them(book: PriceBook) -> None:
+    usage = {"input_tokens": 14, "output_tokens": 101, "total_tokens": 115}
+    told = Reading(usage=[msgspec.Raw(json.dumps(usage).encode())], done=True)
+    nano, source = cost(book, **speech(requested_model="gpt-4o-mini-tts", reading=told))
+    assert (bool(nano), source) == (True, "computed")
+
+
+def test_mistrals_speech_is_priced_by_its_text_whatever_tokens_it_tells(book: PriceBook) -> None:
+    usage = {"prompt_tokens": 14, "completion_tokens": 101, "total_tokens": 115}
+    told = Reading(usage=[msgspec.Raw(json.dumps(usage).encode())], done=True)
+    spoken = speech(provider="mistral", requested_model="voxtral-mini-tts-2603", reading=told)
+    assert cost(book, **spoken) == (16_000_000, "estimated")
+    assert cost(book, **spoken | {"characters": 0}) == (None, "unpriced")
 
 
 def test_a_model_without_a_price_is_unpriced_and_keeps_its_tokens(book: PriceBook) -> None:

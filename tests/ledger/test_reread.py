@@ -98,6 +98,9 @@ FACTS: dict[str, st.SearchStrategy[str]] = {
     "seconds": st.sampled_from(["2.5", "61"]),
     "annotated": st.just("true"),
     "items_lost": st.just("2"),
+    "characters": st.sampled_from(["1", "4000"]),
+    "salvaged": st.just("true"),
+    "svg_usage": st.just('[{"model":"gpt-5.6","input_tokens":3,"output_tokens":90}]'),
     "image_model": st.just("gpt-image-1"),
     "image_usage": st.just('{"input_tokens":3,"output_tokens":90,"total_tokens":93}'),
 }
@@ -107,9 +110,11 @@ FACTS: dict[str, st.SearchStrategy[str]] = {
 def answered(draw: st.DrawFn) -> Call:
     format = draw(st.sampled_from(["", *FORMATS]))
     found = draw(st.lists(usages, max_size=3))
-    if format.endswith("_batch_results"):
+    if format and FORMATS[format].results:
         model = st.sampled_from(MODELS)
-        found = [{"id": str(at), "model": draw(model), "usage": usage} for at, usage in enumerate(found)]
+        more: list[dict[str, Any]] = [{}, {"tools": {"web_search": 2}}, {"shape": "openai_responses"}]
+        tools = st.sampled_from(more)
+        found = [{"id": str(at), "model": draw(model), "usage": usage, **draw(tools)} for at, usage in enumerate(found)]
     facts = draw(st.fixed_dictionaries({}, optional=FACTS))
     if "image_usage" in facts:
         facts["image_model"] = "gpt-image-1"  # the two come together

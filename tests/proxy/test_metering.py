@@ -151,6 +151,48 @@ def test_batch_results_count_once(metrion: Metrion, mark: str) -> None:
     assert [counted(row)[0] for row in metrion.rows(3, requester=mark)] == [16, 0, 8]
 
 
+@pytest.mark.parametrize(
+    ("body", "characters"),
+    [
+        ({"model": "tts-1", "voice": "alloy", "input": "Grüezi ☕" * 100}, 800),
+        ({"model": "tts-1", "voice": "alloy", "input": "x" * 2_000_000}, 0),  # longer than any that is spoken
+        ({"model": "tts-1", "voice": "alloy", "input": ["x"]}, 0),
+        ({"model": "tts-1", "voice": "alloy"}, 0),
+    ],
+)
+def test_speech_is_counted_by_the_characters_of_its_text(
+    metrion: Metrion, mark: str, body: Json, characters: int
+) -> None:
+    sound = Script(size=50_000, headers=[("Content-Type", "audio/mpeg")])
+    answer = call(metrion, mark, sound, path=f"{OPENAI}/audio/speech", body=json.dumps(body).encode())
+    assert answer.body == sound.body()
+    row = one_row(metrion, mark)
+    assert (row["model"], *counted(row)) == ("tts-1", 0, 0, "estimated" if characters else "unknown")
+    assert Decimal(row["cost_usd"] or 0) == Decimal(characters * 15) / 10**6
+
+
+@pytest.mark.parametrize("prefix", ["", "/download"])
+def test_a_gemini_batch_counts_once_from_its_file_or_inline(metrion: Metrion, mark: str, prefix: str) -> None:
+    usage = {"promptTokenCount": 8, "candidatesTokenCount": 6, "totalTokenCount": 14}
+    results = [
+        {"response": {"responseId": f"{mark}{n}", "modelVersion": "gemini-2.5-flash", "usageMetadata": usage}}
+        for n in range(3)
+    ]
+    inline = {"name": "batches/b", "metadata": {"output": {"inlinedResponses": {"inlinedResponses": results}}}}
+    running = {"name": "batches/b", "metadata": {"state": "BATCH_STATE_RUNNING"}}
+    file = "".join(json.dumps(result) + "\n" for result in results)
+    root = "/api/proxy/gemini"
+    for path, text in (
+        ("/v1beta/batches/b", json.dumps(running)),
+        ("/v1beta/batches/b", json.dumps(inline)),
+        (f"{prefix}/v1beta/files/f:download?alt=media", file),
+    ):
+        call(metrion, mark, Script(text=text), path=root + path, method="GET", body=b"")
+    rows = metrion.rows(3, requester=mark)
+    assert [counted(row) for row in rows] == [(0, 0, "computed"), (24, 18, "computed"), (0, 0, "computed")]
+    assert Decimal(rows[1]["cost_usd"]) == Decimal(3 * (8 * 150 + 6 * 1250)) / 10**9
+
+
 @pytest.mark.parametrize("after", [0, 100, 70_000, 3_000_000])
 @pytest.mark.parametrize("before", [0, 5_000_000])
 def test_an_upload_s_model_stands_before_its_file_or_after_it(
