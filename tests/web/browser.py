@@ -73,11 +73,15 @@ class Page(HTMLParser):
             self._form.fields |= {} if off else {at["name"]: at.get("value", "")}
         elif tag == "select":
             self._select = at.get("name", "")
-        elif tag == "option" and self._form is not None and self._select:
-            first = self._select not in self._form.fields
-            self._form.fields |= {self._select: at.get("value", "")} if first or "selected" in at else {}
+        elif tag == "option" and "value" in at:
+            self._offer(at["value"], at)
         if tag not in _VOID:
             self._open.append((tag, at))
+
+    def _offer(self, value: str, at: dict[str, str]) -> None:
+        """Take an option of a select: the first, or the one that is selected."""
+        if self._form is not None and self._select and (self._select not in self._form.fields or "selected" in at):
+            self._form.fields[self._select] = value
 
     def handle_endtag(self, tag: str) -> None:
         while self._open and self._open.pop()[0] != tag:
@@ -95,6 +99,8 @@ class Page(HTMLParser):
             self.title += data.strip()
             return
         self._words.append(data)
+        if tags and tags[-1] == "option" and "value" not in self._open[-1][1]:
+            self._offer(data.strip(), self._open[-1][1])
         for tag, at in self._open:
             if tag == "a" and at.get("href"):
                 self.links[data.strip()] = at["href"]

@@ -176,8 +176,8 @@ async def enter_codes(visit: Visit) -> Response:
         visit.limit("code_account", str(account_id))
         email, errors = await visit.site.change(act, of=account_id)
     except (InputError, TooMany) as problem:
-        status, errors = refused(problem, "new")
-        return _email_page(visit, form["email"], status, errors)
+        status, _ = refused(problem, "new")
+        return _email_page(visit, form["email"], status, {"new": str(problem)})
     if errors:
         return _email_page(visit, email, 422, errors)
     visit.site.limits.reset("code_account", str(account_id))
