@@ -17,6 +17,7 @@ from metrion.storage.deletions import (
     IN_STEPS,
     OF_CALLS,
     Part,
+    calls_left,
     delete_account,
     delete_some,
     finish,
@@ -118,3 +119,17 @@ def test_rows_before_a_moment_go_with_what_they_cost_before_and_totals_stay(data
     for table in OF_CALLS:
         assert after.pop(table.name) == before.pop(table.name)[2:]
     assert after == before
+
+
+def test_calls_that_are_left_are_counted_up_to_a_number_until_all_is_gone(database: Database) -> None:
+    write_rows(database, [call_row(number) for number in range(5)])
+    with database.begin() as connection:
+        assert calls_left(connection, 1, 10) is None  # it was not deleted
+        delete_account(connection, 1, b"digest", 5)
+        assert [calls_left(connection, 1, most) for most in (4, 5, 6)] == [4, 5, 5]
+        delete_some(connection, Part(calls, 1), 3)
+        assert calls_left(connection, 1, 6) == 2
+        delete_some(connection, Part(calls, 1), 3)
+        assert calls_left(connection, 1, 6) == 0
+        finish(connection, 1, 6)
+        assert calls_left(connection, 1, 6) is None
