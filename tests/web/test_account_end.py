@@ -61,6 +61,7 @@ def test_a_mailed_code_ends_the_account_at_once(mailing: Metrion, mail: MailServ
         assert fact in page.text
     assert "still valid at their providers" in page.text
     assert status_of(mailing, key) == 401
+    assert "metrion" not in browser.cookies
     assert not signed_in(browser)
     assert not signed_in(other)
     assert log_in(new_browser(mailing), email).status == 422
