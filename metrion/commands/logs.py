@@ -84,7 +84,8 @@ def _print_csv(calls: Iterator[dict[str, Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(CALL_FIELDS)
     for call in calls:
-        call["tool_calls"] = orjson.dumps(call["tool_calls"]).decode() if call["tool_calls"] else ""
+        for name in ("tool_calls", "quantities"):
+            call[name] = orjson.dumps(call[name]).decode() if call[name] else ""
         writer.writerow([_csv_cell(value) for value in call.values()])
 
 

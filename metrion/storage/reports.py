@@ -55,6 +55,8 @@ CALL_FIELDS = (  # spec §3, in its order
     "response_bytes",
     "upstream_request_id",
     "cost_version",  # 1, and more for one that was priced again
+    "quantities",  # what is billed by other units than tokens, by name: "pages", "audio_ms"
+    "problem",  # what is wrong or not known of the provider's figures; "" of nearly every call
 )
 DIMENSIONS = ("day", "model", "provider", "requester")
 
@@ -147,6 +149,8 @@ def call_fields(row: Row[Any]) -> dict[str, Any]:
         "response_bytes": row.response_bytes,
         "upstream_request_id": row.upstream_request_id,
         "cost_version": row.replaced + 1,
+        "quantities": rare.get("quantities", {}),
+        "problem": rare.get("problem", ""),
     }
 
 

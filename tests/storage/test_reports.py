@@ -52,7 +52,8 @@ def test_a_range_includes_its_start_and_not_its_end(database: Database) -> None:
 
 
 def test_a_call_has_the_names_of_the_spec(database: Database) -> None:
-    rare = {"tool_calls": {"web_search": 2}, "image_tokens": 7, "service_tier": "flex", "problem": "none"}
+    rare = {"tool_calls": {"web_search": 2}, "image_tokens": 7, "service_tier": "flex", "problem": "odd"}
+    rare |= {"quantities": {"pages": 3}}
     row = call_row(
         NOON + 125,
         input_tokens=10,
@@ -72,6 +73,7 @@ def test_a_call_has_the_names_of_the_spec(database: Database) -> None:
     assert (fields["latency_ms"], fields["ttft_ms"]) == (1234.567, 0)
     assert (fields["tool_calls"], fields["image_tokens"], fields["audio_input_tokens"]) == ({"web_search": 2}, 7, 0)
     assert fields["service_tier"] == "flex"
+    assert (fields["quantities"], fields["problem"]) == ({"pages": 3}, "odd")
 
 
 def test_requests_leave_out_refusals_and_errors_leave_out_what_is_not_one(database: Database) -> None:
