@@ -91,6 +91,16 @@ def test_xais_results_come_in_pages_with_their_cost() -> None:
     assert (usage.reported_cost_nano, usage.service_tier) == (100, "batch")
 
 
+def test_answers_without_an_id_are_told_apart_by_their_place() -> None:
+    """Embeddings have none; two alike are two."""
+    embedded = {"object": "list", "model": "v1", "usage": {"prompt_tokens": 5, "total_tokens": 5}}
+    body = document({"results": [xai(embeddings=embedded)] * 2})
+    ids = item_ids(read("xai_batch_results", body))
+    assert (len(set(ids)), all(ids)) == (2, True)
+    assert item_ids(read("xai_batch_results", body)) == ids
+    assert understood("grok", "xai_batch_results", body).input_tokens == 10
+
+
 def test_a_cost_that_one_item_lacks_is_not_that_of_all() -> None:
     plain = GROK | {"id": "chat_2", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
     page = {"results": [xai(chat_get_completion=GROK), xai(chat_get_completion=plain)]}
