@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.counts import Counts, Known
+from metrion.wire.counts import Counts, Known, counts_something
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, replace_usage, usage_mark
 from metrion.wire.openai_chat import text
@@ -21,6 +21,7 @@ from metrion.wire.usage import CACHED_BY_KIND, Part, Usage, total
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "response.cancelled"}
 _CACHED = "cached_tokens_details"
 _WRITES = "cache_write_tokens_details"
+_LIVES = {"ttl_30m_tokens", "ttl_12h_tokens"}
 _PREVIEW = "web_search_preview"  # the older tool, with a price of its own; its type may end in a date
 _IMAGE_MODEL = "gpt-image-2.6-sunburst"  # openai-python 3.52, types/responses/tool.py: where the tool names no other
 _SMALLEST = "1g"  # of the containers code runs in
@@ -228,9 +229,7 @@ def base(counts: Counts, reading: Reading) -> Usage:
     Cache writes of 12 hours stand where other providers' of an hour do: they are the longer kind, with a price of its
     own.
     """
-    details = counts.usage.get("input_tokens_details")
-    writes = details.get(_WRITES) if isinstance(details, dict) else None
-    long = counts.count(writes.get("ttl_12h_tokens"), f"{_WRITES}.ttl_12h_tokens") if isinstance(writes, dict) else 0
+    long = _long_writes(counts)
     written = counts.take("input_tokens_details", "cache_write_tokens")
     counts.within(long, written, "cache writes of 12 hours within all")
     return Usage(
@@ -243,6 +242,18 @@ def base(counts: Counts, reading: Reading) -> Usage:
         service_tier=text(counts.usage.get("service_tier")) or reading.service_tier,
         tool_calls=dict(reading.tools),
     )
+
+
+def _long_writes(counts: Counts) -> int:
+    """Cache writes of 12 hours; those of a life that is not known are noted."""
+    details = counts.usage.get("input_tokens_details")
+    writes = details.get(_WRITES) if isinstance(details, dict) else None
+    if not isinstance(writes, dict):
+        return 0
+    for life in sorted(writes.keys() - _LIVES):
+        if counts_something(writes[life]):
+            counts.note(f"{_WRITES}.{life} is not known")
+    return counts.count(writes.get("ttl_12h_tokens"), f"{_WRITES}.ttl_12h_tokens")
 
 
 def understand_images(usage: dict[str, Any]) -> Usage:

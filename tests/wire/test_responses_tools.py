@@ -100,6 +100,9 @@ def test_cache_writes_of_twelve_hours_are_the_long_kind() -> None:
 
     usage = understood("openai", "openai_responses", response(usage=writes(50, 30)))
     assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens, usage.problem) == (20, 30, "")
+    forever = {"cache_write_tokens": 50, "cache_write_tokens_details": {"ttl_30m_tokens": 20, "ttl_forever_tokens": 30}}
+    new = understood("openai", "openai_responses", response(usage=USAGE | {"input_tokens_details": forever}))
+    assert (new.cache_write_5m_tokens, "ttl_forever_tokens" in new.problem) == (50, True)
     odd = understood("openai", "openai_responses", response(usage=writes(50, 51)))
     assert (odd.cache_write_5m_tokens, odd.cache_write_1h_tokens, bool(odd.problem)) == (0, 51, True)
 
