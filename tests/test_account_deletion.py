@@ -174,7 +174,6 @@ def test_a_kill_in_the_middle_of_it_is_made_up_for(house: tuple[Metrion, str]) -
     metrion, _ = house
     fill(metrion, 60_000)
     metrion.start()
-    kept = owned(metrion, 1)
     metrion.call("account", "delete", LEAVER, "--yes")
     metrion.kill()
     assert not is_erased(metrion)
@@ -183,7 +182,7 @@ def test_a_kill_in_the_middle_of_it_is_made_up_for(house: tuple[Metrion, str]) -
     wait_until(lambda: is_erased(metrion))
     assert found_in(metrion.data_dir, *LEAVES) == []
     assert owned(metrion, 2) == {}
-    assert owned(metrion, 1) == kept
+    assert owned(metrion, 1)["calls"] == 30_000
 
 
 def test_rows_older_than_the_plan_keeps_go_with_the_start(new_metrion: NewMetrion) -> None:

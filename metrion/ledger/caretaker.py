@@ -13,7 +13,7 @@ from metrion.ledger.journal import Journal
 from metrion.ledger.writer import Writer
 
 _OLD_ROWS_SECONDS = 3600.0  # between two looks for rows that are too old
-_LATE_CALLS_SECONDS = 5.0  # between two looks for calls of deleted accounts that ended late
+_SOON_SECONDS = 5.0  # between two looks for calls of deleted accounts that ended late, or rows that are still needed
 _RETRY_SECONDS = 30.0
 log = structlog.get_logger("metrion.ledger")
 
@@ -61,7 +61,7 @@ class Caretaker:
             self._wake.clear()
             try:
                 await self._work()
-                wait = _LATE_CALLS_SECONDS if self._eraser.gone else self._next_look - monotonic()
+                wait = _SOON_SECONDS if self._eraser.gone else self._next_look - monotonic()
             except Exception as problem:
                 log.error("erasing_failed", reason=str(problem), retry_in=_RETRY_SECONDS)
                 wait = _RETRY_SECONDS
@@ -74,5 +74,5 @@ class Caretaker:
             self._dropped = self._writer.dropped
             await self._eraser.clean_journal()
         if monotonic() >= self._next_look:
-            await self._eraser.delete_old_rows()
-            self._next_look = monotonic() + _OLD_ROWS_SECONDS
+            left = await self._eraser.delete_old_rows()
+            self._next_look = monotonic() + (_SOON_SECONDS if left else _OLD_ROWS_SECONDS)

@@ -114,17 +114,21 @@ class Eraser:
         self._place.drop(accounts)  # what was written of them until here is deleted next
         return accounts
 
-    async def delete_old_rows(self) -> None:
-        """Delete rows older than their account's plan keeps; totals stay."""
+    async def delete_old_rows(self) -> bool:
+        """Delete rows older than their account's plan keeps; totals stay.
+
+        Returns whether some were left because totals are still to be made of them, as after a long standstill.
+        """
         moment = now_ms()
-        accounts = await self._place.run(_plans)
-        rows = await self._delete(
-            part
-            for account_id, plan in accounts
-            for part in deletions.old_parts_of(account_id, first_id(visible_since(plan, moment)))
-        )
-        if rows:
+        accounts, needed = await self._place.run(_plans)
+        parts, left = list[Part](), False
+        for account_id, plan in accounts:
+            since = visible_since(plan, moment)
+            left = left or needed.get(account_id, since) < since
+            parts += deletions.old_parts_of(account_id, first_id(min(since, needed.get(account_id, since))))
+        if rows := await self._delete(parts):
             log.info("old_rows_deleted", rows=rows)
+        return left
 
     async def _delete(self, parts: Iterable[Part]) -> int:
         """Delete all of these parts; returns how many rows that were."""
@@ -196,9 +200,11 @@ def _finish(accounts: Iterable[int], database: Database) -> None:
             deletions.finish(connection, account_id, now_ms())
 
 
-def _plans(database: Database) -> list[tuple[int, str]]:
+def _plans(database: Database) -> tuple[list[tuple[int, str]], dict[int, int]]:
+    """(account, plan) of all, and from when on rows of some are needed."""
     with database.begin() as connection:
-        return [(row.id, row.plan) for row in list_accounts(connection)]
+        accounts = [(row.id, row.plan) for row in list_accounts(connection)]
+        return accounts, deletions.needed_since(connection)
 
 
 def _put(draft: Path, segment: Path, database: Database) -> None:

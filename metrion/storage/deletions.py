@@ -27,9 +27,10 @@ from metrion.storage.tables import (
     tokens,
 )
 
-AT_ONCE = (tokens, provider_keys, sessions, codes, links, outbox, folds)
-IN_STEPS = tuple(
-    table for table in metadata.sorted_tables if "account_id" in table.c and table not in (*AT_ONCE, deletions)
+_OF_PEOPLE = (tokens, provider_keys, sessions, codes, links, outbox)
+AT_ONCE = (*_OF_PEOPLE, folds)  # folds: no more totals are made of its hours
+IN_STEPS = tuple(  # folds again: a call that is written just then brings them back
+    table for table in metadata.sorted_tables if "account_id" in table.c and table not in (*_OF_PEOPLE, deletions)
 )
 OF_CALLS = (calls, repricings)  # keyed by request id, which begins with the time
 
@@ -80,6 +81,12 @@ def tombstones(connection: Connection) -> set[bytes]:
     return set(connection.execute(select(deletions.c.digest)).scalars())
 
 
+def needed_since(connection: Connection) -> dict[int, int]:
+    """Accounts whose rows not all totals are made of yet, and from when (Unix ms) on they are needed for that."""
+    query = select(folds.c.account_id, folds.c.paired_ms).where(folds.c.paired_ms <= folds.c.last_ms)
+    return {row.account_id: row.paired_ms for row in connection.execute(query)}
+
+
 class Part(NamedTuple):
     """What an account has in one of IN_STEPS; of OF_CALLS perhaps only what has a request id below `before`."""
 
@@ -105,9 +112,11 @@ def delete_some(connection: Connection, part: Part, limit: int) -> int:
         mine &= table.c.request_id < part.before
     # Up to the key of the last one: one range of the table's tree, which is eight times as fast as row by row.
     rest = tuple(table.primary_key)[1:]
-    last = connection.execute(select(*rest).where(mine).order_by(*rest).offset(limit - 1).limit(1)).one_or_none()
-    if last is not None:
-        mine &= tuple_(*rest) <= tuple_(*last)
+    if rest:
+        query = select(*rest).where(mine).order_by(*rest).offset(limit - 1).limit(1)
+        last = connection.execute(query).one_or_none()
+        if last is not None:
+            mine &= tuple_(*rest) <= tuple_(*last)
     return connection.execute(delete(table).where(mine)).rowcount
 
 

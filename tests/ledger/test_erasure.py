@@ -40,6 +40,11 @@ GOES, STAYS = 1, 2
 MARKS = ("goes-", "bot-of-1", "goes@example.com", "Mr Goes", "model-of-1")
 
 
+def execute(database: Database, statement: str) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
 class House:
     """A data directory with two accounts, of which the first has just ended."""
 
@@ -117,6 +122,15 @@ def test_nothing_of_it_is_left_in_any_table_or_file(house: House) -> None:
     house.check_erased(kept)
     assert mixed.read_bytes() == other[0]
     assert foreign.read_bytes() == b"".join(other)
+
+
+def test_calls_that_were_written_just_then_go_too(house: House, book: PriceBook) -> None:
+    """They had ended before, and were in the writer's hands."""
+    kept = held(house.database, STAYS)
+    house.end_account()
+    write_calls(house.database, book, [make_call(now_ms(), account_id=GOES, requester="bot-of-1-x")], fresh=True)
+    erase_alone(house.settings, house.database)
+    house.check_erased(kept)
 
 
 def test_without_an_ended_account_nothing_is_touched(house: House) -> None:
@@ -224,6 +238,12 @@ def test_a_replay_brings_no_call_of_it_back(house: House, finished: bool) -> Non
 # ── rows that are too old ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def make_totals(house: House, until_ms: int) -> None:
+    """Say that all totals are made of rows that started before then."""
+    with house.database.begin() as connection:
+        connection.execute(tables.folds.update().values(paired_ms=until_ms))
+
+
 @pytest.mark.parametrize(("plan", "days"), [("free", 7), ("pro", 90)])
 async def test_rows_older_than_the_plan_keeps_are_deleted_and_totals_stay(house: House, plan: str, days: int) -> None:
     border = now_ms() - days * DAY_MS
@@ -233,11 +253,26 @@ async def test_rows_older_than_the_plan_keeps_are_deleted_and_totals_stay(house:
             connection.execute(table.delete())
     moments = (border - DAY_MS, border - 1000, border + 60_000, now_ms())
     write_rows(house.database, [call_row(ms, n, account_id=STAYS) for n, ms in enumerate(moments)])
+    make_totals(house, now_ms() + 1)
     before = held(house.database, STAYS)
     await Eraser(Alone(house.settings, house.database)).delete_old_rows()
     after = held(house.database, STAYS)
     assert after.pop("calls") == before.pop("calls")[2:]
     assert after == before
+
+
+async def test_rows_that_totals_are_still_to_be_made_of_wait(house: House) -> None:
+    """A server that stood still for months has days to make first."""
+    border = now_ms() - 90 * DAY_MS
+    execute(house.database, "DELETE FROM calls")
+    write_rows(house.database, [call_row(border + ms, -ms, account_id=STAYS) for ms in (-3000, -2000, -1000)])
+    eraser = Eraser(Alone(house.settings, house.database))
+    make_totals(house, border - 2000)
+    assert await eraser.delete_old_rows()
+    assert len(held(house.database, STAYS)["calls"]) == 2
+    make_totals(house, now_ms())
+    assert not await eraser.delete_old_rows()
+    assert "calls" not in held(house.database, STAYS)
 
 
 async def test_the_month_counts_on_where_its_rows_are_deleted(house: House) -> None:
@@ -248,6 +283,7 @@ async def test_the_month_counts_on_where_its_rows_are_deleted(house: House) -> N
         connection.execute(tables.model_hours.delete())
         connection.execute(tables.calls.delete())
     write_rows(house.database, [call_row(month + n * DAY_MS, n, account_id=STAYS) for n in range(18)])
+    make_totals(house, now_ms())
     await Eraser(Alone(house.settings, house.database)).delete_old_rows()
     assert 0 < len(held(house.database, STAYS)["calls"]) < 10
     with house.database.begin() as connection:
@@ -268,7 +304,7 @@ async def ledger(house: House, book: PriceBook) -> AsyncIterator[Ledger]:
 
 @pytest.fixture
 async def caring(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caretaker]:
-    monkeypatch.setattr(caretaker, "_LATE_CALLS_SECONDS", 0.05)
+    monkeypatch.setattr(caretaker, "_SOON_SECONDS", 0.05)
     caring = Caretaker(ledger.writer, ledger.journal)
     caring.start()
     yield caring
@@ -351,11 +387,6 @@ async def test_it_goes_on_with_what_the_last_process_left(house: House, ledger: 
     assert await ledger.writer.run(lambda database: held(database, STAYS)) == kept
 
 
-def execute(database: Database, statement: str) -> None:
-    with database.begin() as connection:
-        connection.exec_driver_sql(statement)
-
-
 async def test_trouble_is_told_and_tried_again(house: House, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caretaker, "_RETRY_SECONDS", 0.05)
     house.end_account()
@@ -374,6 +405,7 @@ async def test_trouble_is_told_and_tried_again(house: House, ledger: Ledger, mon
 async def test_old_rows_go_at_the_start(house: House, ledger: Ledger, book: PriceBook) -> None:
     old, new = make_call(now_ms() - 91 * DAY_MS, account_id=STAYS), make_call(now_ms(), account_id=STAYS)
     write_calls(house.database, book, [old, new], fresh=True)
+    make_totals(house, now_ms() + 1)
     caring = Caretaker(ledger.writer, ledger.journal)
     caring.start()
     left: set[bytes] = {old.id}
