@@ -17,7 +17,7 @@ from genai_prices.types import ModelInfo
 
 from metrion.prices import library, match
 from metrion.prices.calculate import NO_LIMIT, Fee, Rates, Sheet
-from metrion.prices.library import Prices, Steps
+from metrion.prices.library import QUANTITIES, Prices, Steps
 from metrion.prices.rules import Rule
 
 
@@ -32,6 +32,7 @@ class Draft:
     since: str = ""
     factor: Decimal = Decimal(1)  # on tokens
     left: Decimal = Decimal(1)  # what a discount leaves, of everything
+    apart: set[str] = field(default_factory=set)  # fees with a price for the call's conditions
 
     def lay(self, prices: Prices, label: str, since: str) -> None:
         self.prices.update(prices)
@@ -47,9 +48,12 @@ class Draft:
             self.honoured |= rule.when
 
     def multiply(self, rule: Rule) -> None:
+        """Multiply the tokens' prices; what a condition does to pages and hours is not known by that."""
         self._quote(rule)
         self.factor *= rule.factor or 1
         self.honoured |= rule.when
+        for name in (QUANTITIES - self.apart) if rule.when else ():
+            self.prices.fees.pop(name, None)
         self._name(rule.label, rule.since)
 
     def take_off(self, rule: Rule) -> None:
@@ -85,8 +89,10 @@ def sheet_for(provider: str, model: str, conditions: dict[str, str], rules: list
     if found is not None:
         draft.prices.update(found.special)
         draft.honoured |= found.honoured
+        draft.apart |= found.special.fees.keys()
     for rule in special:
         draft.lay_rule(rule)
+        draft.apart |= rule.prices.fees.keys()
     _scale(draft, plain, special)
     gaps = sorted(conditions.items() - draft.honoured)
     if gaps:
@@ -113,7 +119,7 @@ def _introduces(rule: Rule) -> bool:
 
 
 def _scale(draft: Draft, plain: list[Rule], special: list[Rule]) -> None:
-    for rule in special if draft.prices.tokens else ():  # pages and seconds alone need a price of their own
+    for rule in special:
         if rule.factor is not None and not rule.when <= draft.honoured:
             draft.multiply(rule)
     for rule in [one for one in plain if one.factor is not None][-1:]:

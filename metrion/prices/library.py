@@ -53,6 +53,8 @@ FEES = {  # the library's price keys → the name in `tool_calls` or `quantities
     "input_text_messages_kcount": ("text_messages", 1000),
 }
 
+QUANTITIES = {"pages", "annotated_pages", "characters", "audio_ms", "text_messages"}  # the other fees are for tools
+
 Steps = tuple[tuple[int, int], ...]  # (prompts above so many tokens, nano-dollars per million tokens), ascending from 0
 
 

@@ -74,6 +74,18 @@ def test_tokens_beside_sound_cost_half_in_a_batch_too(book: PriceBook) -> None:
     assert [listed, half] == pytest.approx([0.24014, 0.12007])
 
 
+@pytest.mark.parametrize("model", ["voxtral-mini-2602", "voxtral-mini-latest", "voxtral-mini-transcribe-3-0"])
+def test_mistrals_transcription_costs_by_the_minute_and_its_tokens_nothing(book: PriceBook, model: str) -> None:
+    alone = Usage(quantities={"audio_ms": 203_000})
+    counted = Usage(input_tokens=4, output_tokens=635, quantities={"audio_ms": 203_000})
+
+    assert usd(book, "mistral", model, counted) == usd(book, "mistral", model, alone)
+    assert usd(book, "mistral", "voxtral-mini-2602", counted) == pytest.approx(203 / 60 * 0.003)
+    assert usd(book, "mistral", "voxtral-mini-2602", counted, batch=True) == pytest.approx(203 / 60 * 0.0015)
+    counted.service_tier = "priority"  # 1.75 times what of a minute, no page says
+    assert usd(book, "mistral", model, counted) is None
+
+
 def test_mistrals_speech_costs_by_the_character_and_not_by_tokens(book: PriceBook) -> None:
     spoken = Usage(quantities={"characters": 1000})
 
