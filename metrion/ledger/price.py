@@ -35,7 +35,8 @@ _COUNTING_ON = {"openai_chat", "gemini_generate"}
 
 def price(book: PriceBook, call: Call) -> Row:
     """The row of `call`, in the order of `storage.rows.COLUMNS`."""
-    call = _with_characters(call)
+    if call.characters:
+        call = _with_characters(call)
     reading = call.reading
     model = _text((reading.model if reading else "") or call.requested_model)
     if reading is not None and reading.model != model:  # as the row will have it, so that the row can be read again
@@ -97,7 +98,7 @@ def price(book: PriceBook, call: Call) -> Row:
 
 def _with_characters(call: Call) -> Call:
     """`call` with the length of its spoken text beside what its answer said, as which the row will keep it."""
-    if not call.characters or call.outcome in _FREE:
+    if call.outcome in _FREE:
         return call
     reading = call.reading or Reading()
     facts = {**reading.facts, CHARACTERS: str(call.characters)}

@@ -8,7 +8,7 @@ from metrion.wire.usage import Usage
 
 Known = dict[str, frozenset[str] | None]  # the members of a usage that are read, those in them where they are read too
 _UNKNOWN = frozenset({""})
-_MOST = 2**53  # tokens; beyond this a figure is nonsense, and JSON numbers are no longer exact
+MOST = 2**53  # tokens; beyond this a figure is nonsense, and JSON numbers are no longer exact
 
 
 class Counts:
@@ -25,7 +25,7 @@ class Counts:
             value = value.get(inner) if isinstance(value, dict) else None
         if value is None:
             return 0
-        if type(value) is int and 0 <= value <= _MOST:  # the common case; a bool is not of this type
+        if type(value) is int and 0 <= value <= MOST:  # the common case; a bool is not of this type
             return value
         return self.count(value, f"{key}.{inner}" if inner else key)
 
@@ -37,14 +37,14 @@ class Counts:
             value = int(value[:20])
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
             self.note(f"{name} is {value!r:.40}")
             return 0
         return value
 
     def milliseconds(self, value: Any, name: str) -> int:
         """Seconds, which may be a fraction, as milliseconds."""
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST / 1000:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MOST / 1000:
             return round(value * 1000)
         return self.count(value, name) * 1000
 
@@ -67,19 +67,9 @@ class Counts:
         `total` is the provider's own sum, 0 where it gives none; `cached_within`: it counts cached tokens as input.
         What counts something and is not `known` may be billed, so it is noted too.
         """
-        cached = usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-        if (  # all at once, for nearly every call passes
-            (cached > usage.input_tokens and cached_within)
-            or usage.reasoning_tokens > usage.output_tokens
-            or usage.audio_input_tokens > usage.input_tokens
-            or usage.audio_output_tokens > usage.output_tokens
-            or usage.image_input_tokens > usage.input_tokens
-            or usage.image_output_tokens > usage.output_tokens
-            or usage.video_input_tokens > usage.input_tokens
-            or usage.video_output_tokens > usage.output_tokens
-            or (total and usage.input_tokens + usage.output_tokens > total)
-        ):
-            self._name_contradiction(usage, total, cached if cached_within else 0)
+        cached = cached_tokens(usage) if cached_within else 0
+        if contradicts_itself(usage, total, cached):
+            self._name_contradiction(usage, total, cached)
         self._note_unknown(known)
         usage.problem = self.problem
         return usage
@@ -108,6 +98,30 @@ class Counts:
         self.within(usage.video_output_tokens, usage.output_tokens, "video output within output")
         if total:
             self.within(usage.total_tokens, total, "input and output within the total")
+
+
+def cached_tokens(usage: Usage) -> int:
+    """The part of the input that was read from a cache or written to one."""
+    return usage.cached_input_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+
+
+def contradicts_itself(usage: Usage, total: int, cached: int) -> bool:
+    """Whether a part is larger than its whole; `total` and `cached` are 0 where they say nothing.
+
+    All at once, for nearly every call passes.
+    """
+    input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+    return (
+        cached > input_tokens
+        or usage.reasoning_tokens > output_tokens
+        or usage.audio_input_tokens > input_tokens
+        or usage.audio_output_tokens > output_tokens
+        or usage.image_input_tokens > input_tokens
+        or usage.image_output_tokens > output_tokens
+        or usage.video_input_tokens > input_tokens
+        or usage.video_output_tokens > output_tokens
+        or 0 < total < input_tokens + output_tokens
+    )
 
 
 def counts_something(value: Any) -> bool:

@@ -23,6 +23,10 @@ def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | No
     is None where the answer had none. Figures that contradict each other set `Usage.problem`; none is ever negative.
     """
     objects = [bytes(one) for one in reading.usage]
+    if provider == "openai" and format == "openai_chat" and len(objects) == 1 and not reading.facts:  # most calls
+        usage = openai_chat.understand_documented(objects[0], reading)
+        if usage is not None:
+            return usage, objects[0].decode("utf-8", "replace")
     raw = objects[0] if len(objects) == 1 else b"[%b]" % b",".join(objects)
     try:
         usages = [one for one in map(orjson.loads, objects) if isinstance(one, dict)]

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrion.call import Reading
+from metrion.wire import openai_chat
 from metrion.wire.understand import understand
 from tests.wire.answers import Json, counts, document, events, read, understood
 
@@ -97,6 +103,40 @@ def test_embeddings_and_completions_are_read_alike() -> None:
         {"id": "cmpl-1", "model": "davinci-002", "usage": {"prompt_tokens": 8, "completion_tokens": 9}}
     )
     assert counts(understood("openai", "openai_completions", completed)) == {"input_tokens": 8, "output_tokens": 9}
+
+
+NAMES = ["prompt_tokens", "completion_tokens", "total_tokens", "service_tier", "cost", "cached_tokens"]
+INNER = ["cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens", "text_tokens", "new_tokens"]
+numbers = st.integers(0, 60)
+odd = st.sampled_from([None, True, -1, 2**53, 2**53 + 1, 10**19, 2.0, 1.5, "7", "x", [], {}, [1], {"a": 1}])
+details = st.dictionaries(st.sampled_from(INNER), numbers | odd, max_size=3)
+usages = st.dictionaries(st.sampled_from(NAMES), numbers | odd, max_size=4).flatmap(
+    lambda usage: st.fixed_dictionaries(
+        {}, optional={"prompt_tokens_details": details | odd, "completion_tokens_details": details | odd}
+    ).map(lambda inner: usage | inner)
+)
+
+
+@given(usages, st.sampled_from(["gpt-4o", "gpt-4o-search-preview"]))
+def test_a_documented_usage_is_read_as_any_other(usage: Json, model: str) -> None:
+    reading = Reading(model=model, service_tier="flex", tools={"web_search": 1})
+    documented = openai_chat.understand_documented(document(usage), reading)
+    tolerant = openai_chat.understand(json.loads(document(usage)), reading)
+    assert documented is None or documented == tolerant
+
+
+def test_the_documented_way_is_taken() -> None:
+    usage: Json = {"prompt_tokens": 19, "completion_tokens": 30, "total_tokens": 49}
+    usage["prompt_tokens_details"] = {"cached_tokens": 8, "audio_tokens": 0}
+    usage["completion_tokens_details"] = {"reasoning_tokens": 3, "accepted_prediction_tokens": 0}
+    found = openai_chat.understand_documented(document(usage), Reading())
+    assert found is not None
+    assert counts(found) == {
+        "input_tokens": 19,
+        "cached_input_tokens": 8,
+        "output_tokens": 30,
+        "reasoning_tokens": 3,
+    }
 
 
 @pytest.mark.parametrize(
