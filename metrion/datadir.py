@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from metrion.config import Settings
-from metrion.errors import LockedError
+from metrion.errors import LockedError, VaultError
 from metrion.storage.database import Database, Engine, migrate, open_reader, open_writer, stored_revision
 from metrion.storage.migrations import REVISIONS
 
@@ -101,6 +101,10 @@ def open_for_reading(settings: Settings) -> Iterator[Engine]:
         try:
             with open_for_writing(settings):
                 break
+        except VaultError:  # without the master key, a journal after a deletion cannot be told apart; rows can be read
+            if _is_current(settings):
+                break
+            raise
         except LockedError:
             if _is_current(settings):  # the running server's journal is its own affair
                 break

@@ -223,3 +223,20 @@ def test_another_address_than_asked_for_deletes_nothing(house: tuple[Metrion, st
     assert "nothing is deleted" in done.stderr
     assert metrion.run("account", "delete", "nobody@example.com", "--yes", check=False).returncode == 1
     assert owned(metrion, 2) == before
+
+
+def test_where_the_master_key_is_lost_rows_can_still_be_read(house: tuple[Metrion, str]) -> None:
+    """Though the calls in the journal wait for it: whose they are cannot be told."""
+    metrion, _ = house
+    metrion.call("account", "delete", LEAVER, "--yes")
+    metrion.start()
+    assert send(metrion, metrion.token, "keeper").status == 200
+    metrion.rows(1)
+    assert send(metrion, metrion.token, "keeper").status == 200
+    metrion.kill()
+    key = metrion.data_dir / "master.key"
+    key.rename(metrion.data_dir / "elsewhere")
+    assert "keeper-bot" in metrion.call("logs", "--account", EMAIL)
+    assert any(path.stat().st_size for path in (metrion.data_dir / "journal").iterdir())
+    (metrion.data_dir / "elsewhere").rename(key)
+    assert len(metrion.rows(2)) == 2

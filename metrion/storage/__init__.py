@@ -4,4 +4,5 @@ tables     every table, once, for both engines (SQLite now, PostgreSQL next)
 database   opens the engine: one writing connection, readers that cannot write
 row        one call as it is kept
 total      sums of rows per hour and day, kept in the same transaction as the rows
+wipe       zeros where the file holds bytes that belong to no row any more
 """
