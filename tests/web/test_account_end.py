@@ -8,10 +8,13 @@ from base64 import urlsafe_b64encode
 
 import msgspec
 import pytest
+from playwright.sync_api import expect
 
 from metrion.accounts.vault import Vault, find_master_key
 from metrion.config import Settings
 from metrion.kit.clock import DAY_MS, now_ms
+from tests.chromium import needs_chromium, open_chromium, opened
+from tests.conftest import NewMetrion
 from tests.mail_server import MailServer, text_of
 from tests.support import Metrion, exchange, provider_key
 from tests.web.browser import Browser, Page
@@ -19,6 +22,7 @@ from tests.web.people import OTHER, PASSWORD, by_link, log_in, new_browser, sign
 
 DELETE = "/settings/profile/delete"
 CHAT = "/api/proxy/openai/v1/chat/completions"
+GONE = 999_999  # the number of no account
 CHAT_BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
 
 
@@ -154,7 +158,7 @@ def link_to(metrion: Metrion, age_ms: int, *, purpose: str = "deleted", account:
     """An address as the server makes them, of any age: sealed under its own master key."""
     master = find_master_key(Settings(data_dir=metrion.data_dir))
     assert master is not None
-    told = {"account_id": 999_999, "facts": [["Requests", "7"]], "provider_keys": 0, "at_ms": now_ms() - age_ms}
+    told = {"account_id": GONE, "facts": [["Requests", "7"]], "provider_keys": 0, "at_ms": now_ms() - age_ms}
     return f"/deleted/{urlsafe_b64encode(Vault(master).seal(account, purpose, msgspec.json.encode(told))).decode()}"
 
 
@@ -182,3 +186,17 @@ def test_who_is_not_signed_in_is_asked_to(silent: Metrion, path: str) -> None:
     browser = new_browser(silent)
     browser.get("/login")
     assert browser.post(path, browser.page.form("/login").fields).path == "/login"
+
+
+@needs_chromium
+def test_the_page_afterwards_tells_by_itself_when_all_is_gone(new_metrion: NewMetrion) -> None:
+    metrion = new_metrion()
+    database = sqlite3.connect(metrion.data_dir / "metrion.db", timeout=10)
+    with database:  # as if there were much to delete
+        database.execute("INSERT INTO deletions (digest, account_id, requested_ms) VALUES (x'01', ?, 1)", (GONE,))
+    with open_chromium() as chromium, opened(chromium, metrion.origin + link_to(metrion, 0)) as page:
+        expect(page.get_by_text("The last traces are being wiped.")).to_be_visible()
+        with database:
+            database.execute("UPDATE deletions SET account_id = NULL")
+        expect(page.get_by_text("All of it is deleted.")).to_be_visible(timeout=10_000)
+    database.close()

@@ -8,11 +8,10 @@ from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page as ChromiumPage
 from playwright.sync_api import expect
 
 from metrion.rates.table import FILE_NAME, load
-from tests.chromium import needs_chromium, open_chromium
+from tests.chromium import needs_chromium, open_chromium, opened
 from tests.conftest import NewMetrion
 from tests.fake_provider import FakeProvider, Script
 from tests.mail_server import MailServer, text_of
@@ -308,32 +307,14 @@ def chromium() -> Iterator[Chromium]:
         yield browser
 
 
-def opened(chromium: Chromium, browser: Browser, path: str, *, scripts: bool = True) -> ChromiumPage:
-    """A page in Chromium with the session of `browser`; whatever the browser complains of fails the test."""
-    context = chromium.new_context(java_script_enabled=scripts, timezone_id="Europe/Zurich")
-    context.add_cookies(
-        [{"name": name, "value": value, "url": browser.origin} for name, value in browser.cookies.items()]
-    )
-    page = context.new_page()
-
-    def complain(text: str) -> None:
-        raise AssertionError(text)
-
-    page.on("console", lambda message: complain(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complain(str(error)))
-    page.goto(browser.origin + path)
-    return page
-
-
 @needs_chromium
 def test_the_browsers_time_zone_is_offered(chromium: Chromium, ada: Browser) -> None:
-    page = opened(chromium, ada, "/settings")
-    page.get_by_role("button", name="Use this browser's").click()
-    expect(page.get_by_label("Time zone")).to_have_value("Europe/Zurich")
-    page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Saved.")).to_be_visible()
-    expect(page.get_by_role("button", name="Use this browser's")).to_be_disabled()
-    page.context.close()
+    with opened(chromium, f"{ada.origin}/settings", ada.cookies, zone="Europe/Zurich") as page:
+        page.get_by_role("button", name="Use this browser's").click()
+        expect(page.get_by_label("Time zone")).to_have_value("Europe/Zurich")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(page.get_by_role("button", name="Use this browser's")).to_be_disabled()
 
 
 @needs_chromium
@@ -343,14 +324,13 @@ def test_the_key_is_replaced_by_keyboard_with_and_without_scripts(
 ) -> None:
     ada.get("/settings/token")
     old = ada.secret("/integrate/token")
-    page = opened(chromium, ada, "/settings/token", scripts=scripts)
-    page.get_by_role("button", name="Regenerate key").press("Enter")
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Apps using the old key stop working at once.")
-    dialog.get_by_role("button", name="Cancel").press("Enter")
-    expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="Regenerate key").press("Enter")
-    dialog.get_by_role("button", name="Regenerate key").press("Enter")
-    expect(page.get_by_text("Your key was replaced.")).to_be_visible()
+    with opened(chromium, f"{ada.origin}/settings/token", ada.cookies, scripts=scripts) as page:
+        page.get_by_role("button", name="Regenerate key").press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Apps using the old key stop working at once.")
+        dialog.get_by_role("button", name="Cancel").press("Enter")
+        expect(dialog).to_be_hidden()
+        page.get_by_role("button", name="Regenerate key").press("Enter")
+        dialog.get_by_role("button", name="Regenerate key").press("Enter")
+        expect(page.get_by_text("Your key was replaced.")).to_be_visible()
     assert ada.secret("/integrate/token") != old
-    page.context.close()
