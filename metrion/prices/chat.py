@@ -76,6 +76,11 @@ class ChatModels:
             self._models[provider] = chat_models(self._book, provider, at_ms)
         return self._models[provider]
 
+    def book(self, at_ms: int) -> PriceBook:
+        """The prices they are taken from."""
+        self._refresh(at_ms)
+        return self._book
+
     def _refresh(self, at_ms: int) -> None:
         file = self._file()
         read = (at_ms // DAY_MS, file.stat().st_mtime_ns if file else 0)

@@ -71,7 +71,7 @@ def _between(account_id: int, since_ms: int | None, until_ms: int | None) -> Col
     return (calls.c.account_id == account_id) & (calls.c.request_id >= first) & (calls.c.request_id < last)
 
 
-def _calls() -> Select[Any]:
+def call_query() -> Select[Any]:
     """A call with how often it was priced again."""
     replaced = select(func.count()).where(
         repricings.c.account_id == calls.c.account_id, repricings.c.request_id == calls.c.request_id
@@ -83,7 +83,7 @@ def recent_calls(
     connection: Connection, account_id: int, since_ms: int | None, until_ms: int | None, limit: int
 ) -> Sequence[Row[Any]]:
     """The latest `limit` calls of [since, until) in Unix ms (None = no bound), newest first."""
-    query = _calls().where(_between(account_id, since_ms, until_ms))
+    query = call_query().where(_between(account_id, since_ms, until_ms))
     return connection.execute(query.order_by(calls.c.request_id.desc()).limit(limit)).all()
 
 
@@ -94,7 +94,7 @@ def stream_calls(
 
     Each step is a read transaction of its own, so that a slow reader never keeps the WAL from being checkpointed.
     """
-    query = _calls().where(_between(account_id, since_ms, until_ms)).order_by(calls.c.request_id).limit(_STEP)
+    query = call_query().where(_between(account_id, since_ms, until_ms)).order_by(calls.c.request_id).limit(_STEP)
     rows = connection.execute(query).all()
     while rows:
         connection.rollback()
@@ -105,7 +105,7 @@ def stream_calls(
 def calls_from(connection: Connection, account_id: int, first: bytes, end: bytes, limit: int) -> Iterator[Row[Any]]:
     """The first `limit` calls with ids from `first` to below `end`, oldest first; in memory only as they are taken."""
     ids = calls.c.request_id
-    query = _calls().where(calls.c.account_id == account_id, ids >= first, ids < end).order_by(ids).limit(limit)
+    query = call_query().where(calls.c.account_id == account_id, ids >= first, ids < end).order_by(ids).limit(limit)
     with connection.execute(query, execution_options={"yield_per": _FETCHED}) as found:
         yield from found
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
-from metrion.web.pages import deletion, entry, errors, integrate, links, operator, profile, root, settings
+from metrion.web.pages import deletion, entry, errors, integrate, links, logs, operator, profile, root, settings
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
 from metrion.web.visit import TooMany, Visit
@@ -83,6 +83,11 @@ PAGES = (
     Page("/settings/profile/delete/code", Access.SIGNED_IN, post=deletion.send_code),
     Page("/deleted/{token}", Access.ANYBODY, get=deletion.show_deleted),
     Page("/deleted/{token}/left", Access.ANYBODY, get=deletion.show_left),
+    Page("/logs", Access.SIGNED_IN, get=logs.show),
+    Page("/logs.csv", Access.SIGNED_IN, get=logs.export),
+    Page("/logs/newer", Access.SIGNED_IN, get=logs.newer),
+    Page("/logs/jump", Access.SIGNED_IN, get=logs.jump),
+    Page("/logs/{request_id}", Access.SIGNED_IN, get=logs.show_one),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),
     Page("/operator/invite", Access.OPERATOR, post=operator.invite),
