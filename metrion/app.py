@@ -20,11 +20,17 @@ from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
 from metrion.accounts.people import claim_link
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
+from metrion.billing.connect import connect
+from metrion.billing.desk import Desk
+from metrion.billing.service import OPERATIONS as BILLING_OPERATIONS
+from metrion.billing.service import Billing
+from metrion.changes import Changes
 from metrion.config import Settings
 from metrion.control import listen
 from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
 from metrion.kit.clock import now_ms
+from metrion.kit.months import month_of, month_start_ms
 from metrion.ledger.caretaker import Caretaker
 from metrion.ledger.fold import Folder
 from metrion.ledger.journal import Journal
@@ -33,7 +39,7 @@ from metrion.ledger.recovery import recover
 from metrion.ledger.writer import Writer
 from metrion.mail.sender import Sender
 from metrion.prices.catalog import PriceBook
-from metrion.proxy.admit import WINDOW, Admission, month_of, month_start_ms
+from metrion.proxy.admit import WINDOW, Admission
 from metrion.proxy.front import Front, PageProtocol
 from metrion.proxy.proxy import Proxy
 from metrion.rates.refresh import Refresher
@@ -98,7 +104,9 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
     caretaker = Caretaker(writer, journal)
     folder = Folder(writer)
-    site = _site(settings, vault, registry, writer, mail, caretaker, listener, sandbox)
+    changes = Changes(writer, registry, admission, caretaker.wake)
+    billing = _billing(settings, vault, changes, mail, listener)
+    site = _site(settings, vault, changes, mail, billing, admission, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
     server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
@@ -112,7 +120,10 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     mail.start()
     caretaker.start()
     folder.start()
-    operations = _operations(settings, writer, book, registry, vault, caretaker, site.public_url)
+    if billing is not None:
+        changes.tell(billing.wake)
+        billing.start()
+    operations = _operations(settings, writer, book, vault, changes, billing, site.public_url)
     control = await listen(settings, operations)
     try:
         await server.serve(sockets=[listener])
@@ -122,6 +133,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         await mail.stop()
         await caretaker.stop()
         await folder.stop()
+        if billing is not None:
+            await billing.stop()
         site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
@@ -135,12 +148,18 @@ def _restore(admission: Admission, connection: Connection, settings: Settings, n
     """The minute and the month go on where the last process stopped."""
     at_ms = now_ms()
     month_ms = month_start_ms(month_of(at_ms))
-    ids = [row.id for row in stored.list_accounts(connection, None)]
+    rows = stored.list_accounts(connection, None)
     since = int(at_ms - WINDOW * 1000)
     limit = settings.rate_limit_per_minute
-    recent = ((id, started) for id in ids if limit for started in admitted_since(connection, id, since, limit))
-    month = ((id, month_used(connection, id, month_ms)) for id in ids if settings.free_monthly_requests)
+    recent = ((row.id, at) for row in rows if limit for at in admitted_since(connection, row.id, since, limit))
+    month = (_month(connection, row, month_ms) for row in rows if settings.free_monthly_requests)
     admission.restore(now, at_ms, recent, month)
+
+
+def _month(connection: Connection, account: Any, month_ms: int) -> tuple[int, int, int]:
+    """What `Admission.restore` takes; what an account called as pro does not count once it is on free."""
+    used, since_ms = month_used(connection, account.id, month_ms), account.free_since_ms or 0
+    return account.id, used - (account.month_base if since_ms >= month_ms else 0), since_ms
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -154,42 +173,52 @@ def _bind(settings: Settings) -> socket.socket:
         ) from None
 
 
+def _address(listener: socket.socket) -> str:
+    """How this process reaches its own listener."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _billing(
+    settings: Settings, vault: Vault, changes: Changes, mail: Sender, listener: socket.socket
+) -> Billing | None:
+    """Where Stripe is configured."""
+    stripe = connect(settings)
+    if stripe is None:
+        return None
+
+    async def change(act: Callable[[Connection], T], of: int) -> T:
+        result = await changes.make(act, of)
+        mail.wake()
+        return result
+
+    public_url = settings.public_url or _address(listener)
+    return Billing(Desk(settings, vault, stripe, public_url, open_reader(settings), change))
+
+
 def _site(
     settings: Settings,
     vault: Vault,
-    registry: Registry,
-    writer: Writer,
+    changes: Changes,
     mail: Sender,
-    caretaker: Caretaker,
+    billing: Billing | None,
+    admission: Admission,
     listener: socket.socket,
     sandbox: bool,
 ) -> Site:
-    async def change(act: Callable[[Connection], T], of: int) -> T:
-        def job(database: Database) -> T:
-            with database.begin() as connection:
-                result = act(connection)
-            if of:
-                with database.begin() as connection:
-                    registry.reload_account(connection, of)
-            return result
-
-        result = await writer.run(job)
-        if of:
-            caretaker.wake()
-        return result
-
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
     assets = Assets(STATIC)
     return Site(
         settings,
         vault,
         open_reader(settings),
-        change,
+        changes.make,
         assets=assets,
         templates=make_templates(assets),
-        address=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
+        address=_address(listener),
         wake_mail=mail.wake,
+        billing=billing,
+        month_used=lambda account_id: admission.month_used(account_id, now_ms()),
         sandbox=sandbox,
     )
 
@@ -241,9 +270,9 @@ def _operations(
     settings: Settings,
     writer: Writer,
     book: PriceBook,
-    registry: Registry,
     vault: Vault,
-    caretaker: Caretaker,
+    changes: Changes,
+    billing: Billing | None,
     origin: str,
 ) -> Callable[[str, dict[str, Any]], Any]:
     """What commands ask for through the control socket: run by the writer, effective before the answer.
@@ -251,21 +280,18 @@ def _operations(
     Answers about accounts also tell `origin`, by which people reach the pages: a command may not know the server's.
     """
 
-    def change_account(database: Database, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        with database.begin() as connection:
-            result = ACCOUNT_OPERATIONS[name](connection, vault, arguments)
-        if "account_id" in result:
-            with database.begin() as connection:
-                registry.reload_account(connection, int(result["account_id"]))
-        return result | {"origin": origin}
-
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name in ACCOUNT_OPERATIONS:
-            result = await writer.run(lambda database: change_account(database, name, arguments))
-            caretaker.wake()
-            return result
+            operation = ACCOUNT_OPERATIONS[name]
+            result = await changes.make(
+                lambda connection: operation(connection, vault, arguments),
+                lambda done: int(done.get("account_id", 0)),
+            )
+            return result | {"origin": origin}
         if name in LEDGER_OPERATIONS:  # the book is the writer's own
             return await writer.run(lambda database: LEDGER_OPERATIONS[name](settings, database, book, arguments))
+        if name in BILLING_OPERATIONS and billing is not None:
+            return await billing.perform(name, arguments)
         raise InputError("the running server does not know this operation; restart it")
 
     return perform

@@ -77,9 +77,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Networks = ()
 
     signups: Literal["auto", "open", "invite", "closed"] = "auto"  # auto: open on loopback, else by invitation
-    default_plan: Literal["free", "pro"] = "pro"  # free is for where Stripe is configured
+    default_plan: Literal["auto", "free", "pro"] = "auto"  # auto: free where Stripe is configured, else pro
     smtp_url: Secret = Secret(b"")  # smtp:// or smtps://, with user and password
     mail_from: Annotated[str, msgspec.Meta(max_length=320)] = ""
+    stripe_secret_key: Secret = Secret(b"")
+    stripe_webhook_secret: Secret = Secret(b"")  # "" = no webhooks are taken
+    stripe_price_id: Name = ""  # of the pro plan
+    stripe_automatic_tax: Literal["on", "off"] = "off"
+    stripe_api_origin: Origin = ""  # "" = Stripe's own
     prices_file: Path | None = None
     rates_refresh: Literal["on", "off"] = "on"  # fetch currency rates daily
     rates_origin: Origin = ""  # "" = the European Central Bank's own
@@ -120,6 +125,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.signups
         local = is_loopback(self.host) and is_loopback(urlsplit(self.public_url).hostname or self.host)
         return "open" if local else "invite"
+
+    @property
+    def stripe_on(self) -> bool:
+        """Whether people can pay for the pro plan."""
+        return bool(self.stripe_secret_key)
+
+    @property
+    def first_plan(self) -> Literal["free", "pro"]:
+        """The plan of a new account."""
+        if self.default_plan != "auto":
+            return self.default_plan
+        return "free" if self.stripe_on else "pro"
 
     def upstream(self, provider: str) -> str:
         """The operator's origin for `provider`, or "" for the provider's own."""
@@ -264,6 +281,7 @@ def _check_together(settings: Settings) -> None:
     if settings.master_key and settings.master_key_file:
         raise ConfigError("METRION_MASTER_KEY and METRION_MASTER_KEY_FILE are both set; keep one of them")
     _check_mail(settings)
+    _check_stripe(settings)
     if settings.prices_file and not settings.prices_file.is_file():
         raise ConfigError(f"METRION_PRICES_FILE: there is no file {settings.prices_file}")
 
@@ -280,6 +298,17 @@ def _check_mail(settings: Settings) -> None:
         raise ConfigError(
             "METRION_MAIL_FROM must be an address such as metrion@example.com, or Metrion <metrion@example.com>"
         ) from None
+
+
+def _check_stripe(settings: Settings) -> None:
+    missing = {
+        "METRION_STRIPE_SECRET_KEY": settings.stripe_secret_key,
+        "METRION_STRIPE_PRICE_ID": settings.stripe_price_id,
+    }
+    given = any(missing.values()) or settings.stripe_webhook_secret
+    for name, value in missing.items():
+        if given and not value:
+            raise ConfigError(f"{name} is missing: Stripe takes a secret key and a price id; set both or neither")
 
 
 def _is_smtp(text: str) -> bool:

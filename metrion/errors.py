@@ -1,6 +1,7 @@
 """The errors that end a command or a start. Each message is one line that says what is wrong and what to do about it.
 
 MetrionError
+├── BillingError      Stripe cannot be reached, or refuses what it was asked for
 ├── BusyError         too much of this is under way; the same works in a moment
 ├── ConfigError       a setting is unknown or malformed (exit code 2)
 ├── InputError        what was asked for cannot be done: unknown account, malformed e-mail address, …
@@ -14,6 +15,10 @@ class MetrionError(Exception):
     """An error whose message is meant for people; it holds no secret."""
 
     exit_code = 1
+
+
+class BillingError(MetrionError):
+    """Stripe cannot be reached, or refuses what it was asked for."""
 
 
 class BusyError(MetrionError):

@@ -40,7 +40,7 @@ def test_the_defaults_are_those_of_the_spec() -> None:
         10000,
     )
     assert (settings.max_body_bytes, settings.shutdown_grace, settings.durability) == (104_857_600, 30, "normal")
-    assert (settings.default_plan, settings.on_client_gone, settings.cors_origins) == ("pro", "cancel", ())
+    assert (settings.first_plan, settings.on_client_gone, settings.cors_origins) == ("pro", "cancel", ())
 
 
 def test_flags_win_over_the_environment_and_the_environment_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +125,25 @@ def test_both_sides_of_each_border(monkeypatch: pytest.MonkeyPatch, name: str, g
     said = refusal()
     assert f"METRION_{name}" in said
     assert "pw" not in said
+
+
+def test_a_new_account_is_free_where_people_can_pay_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("METRION_STRIPE_SECRET_KEY", "sk_test_4eC39HqLyjWDarjtT1zdp7dc")
+    monkeypatch.setenv("METRION_STRIPE_PRICE_ID", "price_1")
+    assert (load_settings().stripe_on, load_settings().first_plan) == (True, "free")
+    assert "sk_test" not in repr(load_settings())
+    monkeypatch.setenv("METRION_DEFAULT_PLAN", "pro")
+    assert load_settings().first_plan == "pro"
+
+
+@pytest.mark.parametrize("half", ["SECRET_KEY", "PRICE_ID", "WEBHOOK_SECRET"])
+def test_half_of_a_stripe_configuration_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, half: str) -> None:
+    monkeypatch.setenv(f"METRION_STRIPE_{half}", "whsec_0123456789")
+    said = refusal()
+    assert "is missing" in said
+    assert "0123456789" not in said
 
 
 @pytest.mark.parametrize(

@@ -34,18 +34,34 @@ ROOMS: dict[str, set[str]] = {
     "storage": {"wire"},
     "accounts": {"providers", "storage"},
     "mail": {"accounts", "storage"},
+    "billing": {"accounts", "mail", "storage"},
     "ledger": {"accounts", "prices", "storage", "wire"},
     "proxy": {"accounts", "ledger", "providers", "wire"},
-    "web": {"accounts", "mail", "prices", "providers", "rates", "storage"},
+    "web": {"accounts", "billing", "mail", "prices", "providers", "rates", "storage"},
     "sandbox": set(),
     "datadir": {"ledger", "storage"},
     "control": {"accounts", "datadir", "storage"},
-    "app": {"accounts", "control", "datadir", "ledger", "mail", "prices", "proxy", "rates", "storage", "web"},
+    "changes": {"accounts", "ledger", "proxy", "storage"},
+    "app": {
+        "accounts",
+        "billing",
+        "changes",
+        "control",
+        "datadir",
+        "ledger",
+        "mail",
+        "prices",
+        "proxy",
+        "rates",
+        "storage",
+        "web",
+    },
     "demo": {"accounts", "app", "datadir", "sandbox", "storage"},
     "rates": set(),
     "commands": {
         "accounts",
         "app",
+        "billing",
         "control",
         "datadir",
         "demo",
@@ -75,11 +91,13 @@ CLIENTS = {
     "niquests",
     "requests",
     "smtplib",
+    "stripe",
     "urllib.request",
 }
 DIALS = {"create_connection", "open_connection", "sock_connect"}
 # Who may open a connection: the proxy to providers; the demo's traffic and Integrate's checks to Metrion itself;
-# `doctor`, which only tries; the currency rates' daily fetch from the central bank; mail to the operator's mail server.
+# `doctor`, which only tries; the currency rates' daily fetch from the central bank; mail to the operator's mail server;
+# Stripe, where it is configured.
 DIALLERS = {
     "metrion/proxy/upstream.py",
     "metrion/sandbox/traffic.py",
@@ -87,10 +105,16 @@ DIALLERS = {
     "metrion/commands/doctor.py",
     "metrion/rates/refresh.py",
     "metrion/mail/server.py",
+    "metrion/billing/stripe.py",
 }
 # Who may import by name at run time, so that commands start fast: a command when it is called, Alembic when the
-# database is out of date, recovery when there is a journal.
-LAZY = {"metrion/__main__.py", "metrion/storage/database.py", "metrion/datadir.py"}
+# database is out of date, recovery when there is a journal, Stripe's SDK where it is configured.
+LAZY = {
+    "metrion/__main__.py",
+    "metrion/storage/database.py",
+    "metrion/datadir.py",
+    "metrion/billing/connect.py",
+}
 
 LONGEST_FUNCTION = 80
 LONGEST_FILE = 600

@@ -13,6 +13,7 @@ import msgspec
 
 from metrion.accounts import links, sessions
 from metrion.accounts.emails import check_email
+from metrion.accounts.moves import Move, grant
 from metrion.accounts.plans import PLANS
 from metrion.accounts.tokens import replace_token
 from metrion.accounts.vault import Vault
@@ -171,9 +172,12 @@ def check_name(text: str) -> str:
     return name
 
 
-def set_plan(connection: Connection, account_id: int, plan: str) -> None:
-    """Put an account on a plan; InputError for an unknown one."""
-    stored.update_account(connection, account_id, plan=check_plan(plan))
+def set_plan(connection: Connection, account_id: int, plan: str) -> Move:
+    """Put an account on a plan, for its operator; InputError for an unknown one, or where it pays for another."""
+    move = grant(connection, account_id, check_plan(plan))
+    if move.after != plan:
+        raise InputError("This account pays for pro. Cancel its subscription in Stripe first.", "plan")
+    return move
 
 
 def check_plan(plan: str) -> str:

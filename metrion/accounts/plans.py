@@ -24,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True):
 FREE = Plan("free", 10_000, 7, csv=False, alerts=False)
 PRO = Plan("pro", 0, 90, csv=True, alerts=True)
 PLANS = {plan.name: plan for plan in (FREE, PRO)}
+HIDDEN_MS = 30 * DAY_MS  # after the way down, how long rows that only pro shows are kept
 
 
 def monthly_requests(plan: Plan, settings: Settings) -> int:
@@ -34,6 +35,12 @@ def monthly_requests(plan: Plan, settings: Settings) -> int:
 def visible_since(plan: str, moment_ms: int) -> int:
     """From when on the rows of an account on `plan` may be shown, in Unix ms; older ones count as deleted already."""
     return max(moment_ms - PLANS[plan].retention_days * DAY_MS, 0)
+
+
+def kept_since(plan: str, free_since_ms: int | None, moment_ms: int) -> int:
+    """From when on rows are kept, shown or not: for a while after the way down, as long as before it."""
+    was_pro = free_since_ms is not None and moment_ms - free_since_ms < HIDDEN_MS
+    return visible_since(PRO.name if was_pro else plan, moment_ms)
 
 
 def shown_since(connection: Connection, account_id: int) -> int:

@@ -41,7 +41,7 @@ def create(
 ) -> None:
     """Create an account and print its Metrion key. It has no password yet: `metrion account link` signs it in."""
     settings = load_settings(data_dir=data_dir)
-    asked = {"email": email, "plan": plan or settings.default_plan, "operator": operator}
+    asked = {"email": email, "plan": plan or settings.first_plan, "operator": operator}
     made = perform(settings, "create_account", asked)
     if as_json:
         print(orjson.dumps({name: made[name] for name in ("account_id", "email", "token")}).decode())

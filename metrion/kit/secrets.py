@@ -11,7 +11,8 @@ _MASK = "***"
 # One alternative per documented form of a credential. Nothing follows the repeated part, so nothing is tried twice.
 _CREDENTIAL = re.compile(
     r"(?<![A-Za-z0-9])"
-    r"(sk-(?:ant-|proj-|metrion-)?|xai-|AIza|AQ\.|ya29\.|eyJ|Bearer[ \t]{1,8}|(?<=[?&])key=)"
+    r"(sk-(?:ant-|proj-|metrion-)?|[rs]k_(?:live|test)_|whsec_|xai-"
+    r"|AIza|AQ\.|ya29\.|eyJ|Bearer[ \t]{1,8}|(?<=[?&])key=)"
     r"[A-Za-z0-9_.~+/=-]{8,}",
     re.IGNORECASE,
 )

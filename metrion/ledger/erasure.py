@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from metrion.accounts.plans import visible_since
+from metrion.accounts.plans import kept_since
 from metrion.config import Settings
 from metrion.errors import StorageError
 from metrion.kit.clock import now_ms
@@ -122,8 +122,8 @@ class Eraser:
         moment = now_ms()
         accounts, needed = await self._place.run(_plans)
         parts, left = list[Part](), False
-        for account_id, plan in accounts:
-            since = visible_since(plan, moment)
+        for account_id, plan, free_since_ms in accounts:
+            since = kept_since(plan, free_since_ms, moment)
             left = left or needed.get(account_id, since) < since
             parts += deletions.old_parts_of(account_id, first_id(min(since, needed.get(account_id, since))))
         if rows := await self._delete(parts):
@@ -200,10 +200,10 @@ def _finish(accounts: Iterable[int], database: Database) -> None:
             deletions.finish(connection, account_id, now_ms())
 
 
-def _plans(database: Database) -> tuple[list[tuple[int, str]], dict[int, int]]:
-    """(account, plan) of all, and from when on rows of some are needed."""
+def _plans(database: Database) -> tuple[list[tuple[int, str, int | None]], dict[int, int]]:
+    """(account, plan, when it came from pro to free) of all, and from when on rows of some are needed."""
     with database.begin() as connection:
-        accounts = [(row.id, row.plan) for row in list_accounts(connection)]
+        accounts = [(row.id, row.plan, row.free_since_ms) for row in list_accounts(connection)]
         return accounts, deletions.needed_since(connection)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from metrion.kit.months import month_of, month_start_ms
 from metrion.proxy.refusal import Refusal
 
 WINDOW = 60.0  # seconds
@@ -18,7 +19,7 @@ ROWS_OF_REFUSALS_PER_MINUTE = 60  # beyond, refusals count in totals only: a cli
 class Allowance:
     """One account's counters."""
 
-    __slots__ = ("at", "in_flight", "month", "refusals", "refusals_since", "ring", "used")
+    __slots__ = ("at", "in_flight", "month", "refusals", "refusals_since", "ring", "since_ms", "used")
 
     def __init__(self, size: int) -> None:
         self.ring = [float("-inf")] * size
@@ -26,18 +27,9 @@ class Allowance:
         self.month = 0
         self.used = 0
         self.in_flight = 0
+        self.since_ms = 0  # when the account came from pro to free: what began before does not count
         self.refusals = 0
         self.refusals_since = float("-inf")
-
-
-def month_of(ms: int) -> int:
-    """A number for the UTC calendar month, counting up."""
-    at = datetime.fromtimestamp(ms / 1000, UTC)
-    return at.year * 12 + at.month - 1
-
-
-def month_start_ms(month: int) -> int:
-    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 class Admission:
@@ -51,17 +43,20 @@ class Admission:
         self._month_ends_ms = 0
 
     def restore(
-        self, now: float, now_ms: int, recent: Iterable[tuple[int, int]], month: Iterable[tuple[int, int]]
+        self, now: float, now_ms: int, recent: Iterable[tuple[int, int]], month: Iterable[tuple[int, int, int]]
     ) -> None:
-        """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls)."""
+        """Take up where the last process stopped: `recent` (account, started_ms) in order, `month` (account, calls,
+        when it came from pro to free or 0).
+        """
         for account_id, started_ms in recent:
             if self._per_minute:
                 # Where the clock was set back, a call of the future counts as one of now.
                 self._admitted(self._of(account_id), now - max(now_ms - started_ms, 0) / 1000)
-        for account_id, used in month:
+        for account_id, used, since_ms in month:
             allowance = self._of(account_id)
             allowance.month = month_of(now_ms)
             allowance.used = used
+            allowance.since_ms = since_ms
 
     def _of(self, account_id: int) -> Allowance:
         allowance = self._allowances.get(account_id)
@@ -117,12 +112,24 @@ class Admission:
         """Whether the month binds a plan: then an admitted call's place is settled once."""
         return self._per_month > 0 and plan == "free"
 
+    def month_used(self, account_id: int, now_ms: int) -> int:
+        """How many calls of this month count; of an account on the free plan."""
+        allowance = self._allowances.get(account_id)
+        return allowance.used if allowance is not None and allowance.month == month_of(now_ms) else 0
+
+    def count_from(self, account_id: int, since_ms: int) -> None:
+        """Count an account's month from zero, unless it is counted since then already."""
+        allowance = self._of(account_id)
+        if allowance.since_ms != since_ms:
+            allowance.since_ms = since_ms
+            allowance.used = allowance.in_flight = 0
+
     def settle(self, account_id: int, plan: str, started_ms: int, *, counts: bool) -> None:
         """Make an admitted call's place in the month its own (`counts`: its answer began with 2xx) or give it back."""
         if not self.counts(plan):
             return
         allowance = self._of(account_id)
-        if month_of(started_ms) == allowance.month:
+        if month_of(started_ms) == allowance.month and started_ms >= allowance.since_ms:
             allowance.in_flight = max(0, allowance.in_flight - 1)
             allowance.used += counts
 

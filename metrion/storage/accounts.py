@@ -21,7 +21,7 @@ from metrion.storage.tables import (
 def add_account(connection: Connection, email: str, plan: str, now_ms: int) -> int:
     """Add an account and return its id; `email` is in lower case and not there yet."""
     added = connection.execute(
-        insert(accounts).values(email=email, plan=plan, created_ms=now_ms).returning(accounts.c.id)
+        insert(accounts).values(email=email, plan=plan, granted=plan, created_ms=now_ms).returning(accounts.c.id)
     )
     return int(added.scalar_one())
 

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, tuple_, update
 
 from metrion.storage.database import Connection
 from metrion.storage.tables import (
     accounts,
+    billing,
     calls,
     codes,
     deletions,
     folds,
+    invoices,
     links,
     metadata,
     model_hours,
     outbox,
     provider_keys,
     repricings,
+    reversals,
     sessions,
+    stripe_closures,
+    stripe_events,
     tokens,
 )
 
-_OF_PEOPLE = (tokens, provider_keys, sessions, codes, links, outbox)
+_OF_PEOPLE = (tokens, provider_keys, sessions, codes, links, outbox, billing, invoices, reversals, stripe_events)
 AT_ONCE = (*_OF_PEOPLE, folds)  # folds: no more totals are made of its hours
 IN_STEPS = tuple(  # folds again: a call that is written just then brings them back
     table for table in metadata.sorted_tables if "account_id" in table.c and table not in (*_OF_PEOPLE, deletions)
@@ -45,7 +50,13 @@ class Counts(NamedTuple):
 
 
 def delete_account(connection: Connection, account_id: int, digest: bytes, now_ms: int) -> Counts:
-    """Delete the account and all that is not deleted in steps; leave its tombstone, under `digest`."""
+    """Delete the account and all that is not deleted in steps; leave its tombstone, under `digest`.
+
+    Where it is a customer of Stripe's, its number there stays until Stripe has ended what it pays for.
+    """
+    customer = select(billing.c.customer_id, literal(now_ms), literal(now_ms)).where(billing.c.account_id == account_id)
+    columns = ["customer_id", "created_ms", "next_ms"]
+    connection.execute(insert(stripe_closures).from_select(columns, customer))
     requests = select(func.sum(model_hours.c.requests)).where(model_hours.c.account_id == account_id)
     gone = {table.name: connection.execute(delete(table).where(_of(table, account_id))).rowcount for table in AT_ONCE}
     email = select(accounts.c.email).where(accounts.c.id == account_id).scalar_subquery()

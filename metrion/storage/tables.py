@@ -50,6 +50,11 @@ accounts = Table(  # AUTOINCREMENT: the number of a deleted account is never giv
     Column("currency", Text, nullable=False, server_default="USD"),
     Column("time_zone", Text, nullable=False, server_default="UTC"),
     _int("used_ms", null=True),  # its last call
+    _text("granted"),  # the plan it has without paying; `plan` is the better of what is granted and what is paid for
+    _int("paid"),  # 1: a subscription pays for pro
+    _int("grace_ends_ms", null=True),  # a payment failed; until when it stays on pro nonetheless
+    _int("free_since_ms", null=True),  # when it came from pro to free
+    _int("month_base"),  # how many requests of that month were counted by then: they do not count any more
     sqlite_strict=True,
     sqlite_autoincrement=True,
 )
@@ -136,6 +141,68 @@ master_keys = _table(  # never the key itself: its id, and a value it sealed, to
     Column("id", LargeBinary, primary_key=True),
     Column("canary", LargeBinary, nullable=False),
     _int("created_ms"),
+)
+
+billing = _table(  # accounts that Stripe knows: what it said when it was last asked
+    "billing",
+    _int("account_id", key=True),
+    _text("customer_id"),
+    _text("subscription_id"),  # the one that counts; "" for none
+    _text("status"),  # of the subscription, in Stripe's words
+    _int("ends_ms", null=True),  # when it ends, where it was cancelled for its period's end; when it ended
+    _int("renews_ms", null=True),  # when it is paid for again, or a trial is over
+    _int("asked_ms", null=True),
+    Index("ix_billing_customer_id", "customer_id", unique=True),
+)
+
+invoices = _table(  # references to Stripe's, for their owner to find them by
+    "invoices",
+    _int("account_id", key=True),
+    _text("id", key=True),
+    _text("number"),
+    _text("status"),
+    _int("created_ms"),
+    _int("amount"),  # in the currency's smallest unit
+    _text("currency"),  # ISO 4217
+    clustered=True,
+)
+
+reversals = _table(  # refunds and disputes, for the operator to see: they change nobody's plan
+    "reversals",
+    _int("account_id", key=True),
+    _text("id", key=True),
+    _text("kind"),  # "refund" or "dispute"
+    _text("status"),
+    _text("reason"),
+    _int("created_ms"),
+    _int("amount"),
+    _text("currency"),
+    clustered=True,
+)
+
+stripe_events = _table(  # what Stripe told by webhook; never more of it than ids, for the state is fetched
+    "stripe_events",
+    _text("id", key=True),
+    _text("type"),
+    _int("account_id", null=True),  # whose customer it is about
+    _text("customer_id"),
+    _text("object_id"),
+    _int("created_ms"),
+    _int("received_ms"),
+    _int("next_ms", null=True),  # when to handle it; null: it was
+    _int("tries"),
+    _text("problem"),
+    Index("ix_stripe_events_account_id", "account_id"),
+    Index("ix_stripe_events_next_ms", "next_ms"),
+)
+
+stripe_closures = _table(  # customers of deleted accounts, until Stripe has deleted them and so ended what they pay for
+    "stripe_closures",
+    _text("customer_id", key=True),
+    _int("created_ms"),
+    _int("next_ms"),
+    _int("tries"),
+    _text("problem"),
 )
 
 calls = _table(

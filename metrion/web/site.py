@@ -12,6 +12,7 @@ from jinja2 import Environment
 from metrion.accounts.limits import Limits
 from metrion.accounts.passwords import Passwords
 from metrion.accounts.vault import Vault
+from metrion.billing.service import Billing
 from metrion.config import Settings
 from metrion.mail.letters import Letters
 from metrion.mail.message import Message
@@ -45,6 +46,8 @@ class Site:
         templates: Environment,
         address: str,
         wake_mail: Callable[[], None],
+        billing: Billing | None,
+        month_used: Callable[[int], int],
         sandbox: bool = False,
     ) -> None:
         self.settings = settings
@@ -57,6 +60,8 @@ class Site:
         self.secure = self.public_url.startswith("https://")
         self.mail_on = mail_on(settings)
         self.letters = Letters(self.public_url)
+        self.billing = billing
+        self.month_used = month_used  # how many calls of this month count, of an account on the free plan
         self._wake_mail = wake_mail
         self.passwords = Passwords()
         self.limits = Limits()

@@ -41,6 +41,8 @@ def test_secrets_compare_by_value() -> None:
         ("'sk-12345678'", "'sk-***'"),
         ("API key AIzaSyA-1234567890_abcdef not valid", "API key AIza*** not valid"),
         ("xai-AbCd1234EfGh5678", "xai-***"),
+        ("Stripe's sk_test_4eC39HqLyjWDarjtT1zdp7dc", "Stripe's sk_test_***"),
+        ("whsec_4eC39HqLyjWDarjtT1zdp7dc", "whsec_***"),
         ("Authorization: Bearer abcdefgh12345678==", "Authorization: Bearer ***"),
         ("GET /v1beta/models?alt=sse&key=abcdefgh12345678&x=1", "GET /v1beta/models?alt=sse&key=***&x=1"),
         ("a risk-assessment-model and a task-force-member", "a risk-assessment-model and a task-force-member"),

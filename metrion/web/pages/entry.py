@@ -91,7 +91,7 @@ async def _sign_up_at_once(visit: Visit, email: str, name: str, password_hash: s
             site.vault,
             email,
             password_hash,
-            plan=site.settings.default_plan,
+            plan=site.settings.first_plan,
             name=name,
             confirmed=True,  # there is nothing to confirm it by
             invite=invite or None,
@@ -119,7 +119,7 @@ async def _sign_up_by_mail(visit: Visit, email: str, name: str, password_hash: s
                 site.vault,
                 email,
                 None,
-                plan=site.settings.default_plan,
+                plan=site.settings.first_plan,
                 name=name,
                 confirmed=False,
                 invite=invite or None,

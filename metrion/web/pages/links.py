@@ -103,7 +103,7 @@ async def _claim_anew(visit: Visit, address: str, password: str) -> tuple[LinkRe
         if not found.ok:
             return found, 0
         # Whoever has the link reads what the server prints: nobody else need confirm the address.
-        plan = site.settings.default_plan
+        plan = site.settings.first_plan
         made = people.sign_up(connection, site.vault, email, password_hash, plan=plan, confirmed=True, operator=True)
         return found, made.account_id
 
