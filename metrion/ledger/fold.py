@@ -65,7 +65,7 @@ class Folder:
 
 
 def fold_some(database: Database, now: int, seconds: float = STEP_SECONDS) -> bool:
-    """Fold for about so long; says whether something is left. `now` in Unix ms."""
+    """Fold for about so long, a step at least; says whether something may be left. `now` in Unix ms."""
     end = perf_counter() + seconds
     for step in (_move, _fold_hours, _pair_rows):
         with database.begin() as connection:
@@ -80,16 +80,14 @@ def fold_all(database: Database, now: int) -> None:
         pass
 
 
-def _each(
-    connection: Connection, waiting: list[Fold], end: float, step: Callable[[Connection, Fold], Fold | None]
-) -> bool:
+def _each(waiting: list[Fold], end: float, step: Callable[[Fold], Fold | None]) -> bool:
     """Take steps with one account after the other until the time is up; says whether it was up."""
     for fold in waiting:
         following: Fold | None = fold
         while following is not None:
+            following = step(following)
             if perf_counter() >= end:
                 return True
-            following = step(connection, following)
     return len(waiting) == _ACCOUNTS
 
 
@@ -98,7 +96,8 @@ def _each(
 
 def _fold_hours(connection: Connection, now: int, end: float) -> bool:
     before = now - HOUR_MS - GRACE_MS
-    return _each(connection, folding.with_hours(connection, before, _ACCOUNTS), end, partial(_fold_hour, now=now))
+    waiting = folding.with_hours(connection, before, _ACCOUNTS)
+    return _each(waiting, end, lambda fold: _fold_hour(connection, fold, now))
 
 
 def _fold_hour(connection: Connection, fold: Fold, now: int) -> Fold | None:
@@ -120,7 +119,7 @@ def _fold_hour(connection: Connection, fold: Fold, now: int) -> Fold | None:
 
 def _pair_rows(connection: Connection, now: int, end: float) -> bool:
     waiting = folding.with_rows(connection, now - HOUR_MS - GRACE_MS, _MANY_ROWS, _ACCOUNTS)
-    return _each(connection, waiting, end, partial(_pair_some, now=now))
+    return _each(waiting, end, lambda fold: _pair_some(connection, fold, now))
 
 
 def _pair_some(connection: Connection, fold: Fold, now: int) -> Fold | None:
@@ -151,13 +150,9 @@ def _pair_some(connection: Connection, fold: Fold, now: int) -> Fold | None:
 
 
 def _move(connection: Connection, now: int, end: float) -> bool:
-    for fold, zone in folding.with_another_zone(connection):
-        following: Fold | None = fold
-        while following is not None:
-            if perf_counter() >= end:
-                return True
-            following = _move_some(connection, following, zone)
-    return False
+    waiting = folding.with_another_zone(connection)
+    zones = {fold.account_id: zone for fold, zone in waiting}
+    return _each([fold for fold, _ in waiting], end, lambda fold: _move_some(connection, fold, zones[fold.account_id]))
 
 
 def _move_some(connection: Connection, fold: Fold, zone: str) -> Fold | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -40,7 +40,9 @@ _COST = itemgetter(_AT["cost_nano"])
 _LATENCY, _TTFT, _WAITING = (itemgetter(_AT[name]) for name in ("latency_us", "ttft_us", "provider_us"))
 _ERROR = itemgetter(_AT["error_code"], _AT["error_message"])
 _SOURCES = ("provider", "computed", "estimated", "unpriced", "unknown")
+_OF_SOURCE = {source: tuple(int(source == one) for one in _SOURCES) for source in _SOURCES}
 _PRICED = _SOURCES[:3]
+_REJECTED, _OK = Outcome.REJECTED.value, Outcome.OK.value
 
 
 class Group(NamedTuple):
@@ -61,7 +63,7 @@ class Group(NamedTuple):
     @property
     def reached(self) -> bool:
         """Whether the calls reached a provider."""
-        return self.outcome != Outcome.REJECTED.value
+        return self.outcome != _REJECTED
 
     @property
     def failed(self) -> bool:
@@ -108,37 +110,36 @@ def sum_up(groups: Iterable[Group], key: Callable[[Group], Key]) -> Sums:
         together[key(one), one.outcome, one.source, one.stream] += one.rows
     sums: Sums = {}
     for (name, outcome, source, stream), rows in together.items():
-        add(sums, name, _figures(rows, source, bool(stream) and outcome == Outcome.OK.value))
+        add(sums, name, _figures(rows, source, bool(stream) and outcome == _OK))
     return sums
 
 
 def _figures(rows: list[Row], source: str, streamed: bool) -> list[int]:
     """The columns of `tables.SUMS`; all rows have that source."""
-    if len(rows) == 1:
-        sums = list(_FIGURES(rows[0]))
-    else:
-        sums = [sum(column) for column in zip(*map(_FIGURES, rows), strict=True)]
-    latency, first_byte = sums[6:8]
+    count = len(rows)
+    sums = _FIGURES(rows[0]) if count == 1 else tuple(map(sum, zip(*map(_FIGURES, rows), strict=True)))
+    of_source = _OF_SOURCE[source]
     cost = sum(filter(None, map(_COST, rows))) if source in _PRICED else 0
+    latency = sums[6]
     return [
-        len(rows),
+        count,
         *sums[:6],
         cost,
-        *(len(rows) if source == one else 0 for one in _SOURCES),
+        *(of_source if count == 1 else [count * one for one in of_source]),
         latency,
-        cost if source == "provider" else 0,
-        cost if source == "estimated" else 0,
+        cost * of_source[0],
+        cost * of_source[2],
         *sums[8:],
         sums[4] if streamed else 0,
-        latency - first_byte if streamed else 0,
+        latency - sums[7] if streamed else 0,
     ]
 
 
-def add(sums: Sums, key: Key, figures: Sequence[int], sign: int = 1) -> None:
-    """Add figures to those of `key`."""
+def add(sums: Sums, key: Key, figures: list[int], sign: int = 1) -> None:
+    """Add figures to those of `key`; the list may become theirs."""
     found = sums.get(key)
     if found is None:
-        sums[key] = [sign * figure for figure in figures]
+        sums[key] = figures if sign == 1 else [sign * figure for figure in figures]
     else:
         sums[key] = [old + sign * new for old, new in zip(found, figures, strict=True)]
 
@@ -157,12 +158,23 @@ def durations(groups: Iterable[Group]) -> Sums:
             ("model_ttft", model, map(_TTFT, rows)),
             ("overhead", "", overhead),
         ):
-            for number, count in Counter(map(buckets.bucket, values)).items():
-                if number:
-                    octave, column = divmod(number, buckets.COLUMNS)
-                    key = (account_id, kind, hour_ms, provider, name, octave)
-                    sums.setdefault(key, [0] * buckets.COLUMNS)[column] += count
+            for octave, counts in _octaves(values).items():
+                add(sums, (account_id, kind, hour_ms, provider, name, octave), counts)
     return sums
+
+
+def _octaves(values: Iterable[int]) -> dict[int, list[int]]:
+    """How many durations are in each bucket, by octave; those that took no time are in none."""
+    octaves: dict[int, list[int]] = {}
+    numbers = Counter(map(buckets.bucket, values))
+    del numbers[0]
+    for number, count in numbers.items():
+        octave, column = divmod(number, buckets.COLUMNS)
+        counts = octaves.get(octave)
+        if counts is None:
+            counts = octaves[octave] = [0] * buckets.COLUMNS
+        counts[column] = count
+    return octaves
 
 
 def errors(connection: Connection, groups: Iterable[Group]) -> Sums:

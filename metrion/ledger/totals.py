@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 from metrion.ledger import days
 from metrion.ledger.groups import Group, Key, Sums, add, durations, errors, group, sum_up
@@ -12,14 +14,14 @@ from metrion.storage.database import Connection
 from metrion.storage.rows import COLUMNS, Row
 from metrion.storage.totals import HOURS, Fold
 
-_ACCOUNT, _STARTED = COLUMNS.index("account_id"), COLUMNS.index("started_ms")
+_ACCOUNT, _STARTED = (itemgetter(COLUMNS.index(name)) for name in ("account_id", "started_ms"))
 
 
 def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()) -> None:
     """Count `rows`; take back those that were counted as `taken` and have changed since."""
     if not (rows or taken):
         return
-    folds = totals.find_folds(connection, {row[_ACCOUNT] for row in (*rows, *taken)})
+    folds = totals.find_folds(connection, set(map(_ACCOUNT, chain(rows, taken))))
     sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
     hours = _hours(connection, sides)
     for table, sums in hours.items():
@@ -72,28 +74,30 @@ def _count_late_rows(
     connection: Connection, folds: Mapping[int, Fold], sides: Sequence[tuple[int, Sequence[Row]]]
 ) -> None:
     """Count among pairs and tops what came after its time's rows were paired."""
+    paired_ms = max(fold.paired_ms for fold in folds.values())
     for sign, rows in sides:
+        if min(map(_STARTED, rows), default=paired_ms) >= paired_ms:
+            continue
         late: defaultdict[int, list[Row]] = defaultdict(list)
         for row in rows:
-            if row[_STARTED] < folds[row[_ACCOUNT]].paired_ms:
-                late[row[_ACCOUNT]].append(row)
+            account_id = _ACCOUNT(row)
+            if _STARTED(row) < folds[account_id].paired_ms:
+                late[account_id].append(row)
         for account_id, own in late.items():
             days.add_rows(connection, folds[account_id], group(connection, own, folds), sign)
 
 
 def _remember(connection: Connection, folds: Mapping[int, Fold], groups: Sequence[Group]) -> None:
     """Keep when each account made its latest call and used its keys, and how many rows are to be paired."""
-    last: dict[int, int] = {}
-    new: Counter[int] = Counter()
-    used: dict[tuple[int, str, str], int] = {}
+    together: defaultdict[tuple[int, str, str], list[Row]] = defaultdict(list)
     for one in groups:
-        ms = max(row[_STARTED] for row in one.rows)
-        account_id = one.account_id
-        key = (account_id, one.provider, one.mode)
-        used[key] = max(used.get(key, 0), ms)
-        last[account_id] = max(last.get(account_id, folds[account_id].last_ms), ms)
-        new[account_id] += len(one.rows)
-    for account_id, ms in last.items():
-        fold = folds[account_id]
-        totals.save_fold(connection, fold._replace(last_ms=ms, unpaired=fold.unpaired + new[account_id]))
+        together[one.account_id, one.provider, one.mode] += one.rows
+    used = {key: max(map(_STARTED, rows)) for key, rows in together.items()}
+    new: Counter[int] = Counter()
+    last = {account_id: fold.last_ms for account_id, fold in folds.items()}
+    for key, rows in together.items():
+        new[key[0]] += len(rows)
+        last[key[0]] = max(last[key[0]], used[key])
+    for account_id, fold in folds.items():
+        totals.save_fold(connection, fold._replace(last_ms=last[account_id], unpaired=fold.unpaired + new[account_id]))
     totals.set_used(connection, used)

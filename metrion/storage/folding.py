@@ -43,8 +43,8 @@ _STEADY = (folds.c.clearing == 0) & folds.c.old_zone.is_(None)
 
 
 def with_hours(connection: Connection, before_ms: int, limit: int) -> list[Fold]:
-    """Accounts with hours to fold that begin before, the longest waiting first."""
-    due = select(folds).where(folds.c.folded_ms <= folds.c.last_ms, folds.c.folded_ms < before_ms, _STEADY)
+    """Accounts with hours to fold that begin not after, the longest waiting first."""
+    due = select(folds).where(folds.c.folded_ms <= folds.c.last_ms, folds.c.folded_ms <= before_ms, _STEADY)
     return [Fold(*row) for row in connection.execute(due.order_by(folds.c.folded_ms).limit(limit))]
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Table, and_, bindparam, func, insert, or_, select, update
 
 from metrion.kit.zones import hour_start
@@ -74,7 +75,7 @@ def unknown_names(connection: Connection, wanted: Mapping[Name, str]) -> set[Nam
         groups[account_id, kind, month][name] = provider
     refused: set[Name] = set()
     for group, found in groups.items():
-        new = found.keys() - _known(connection, group, list(found))
+        new = _new(connection, group, list(found))
         if new:
             room = max(MOST_NAMES[group[1]] - _count(connection, group), 0)
             order = sorted(new)
@@ -93,12 +94,16 @@ def _group(group: tuple[int, str, int]) -> Any:
     return and_(names.c.account_id == account_id, names.c.kind == kind, names.c.month == month)
 
 
-def _known(connection: Connection, group: tuple[int, str, int], wanted: Sequence[str]) -> set[str]:
-    known: set[str] = set()
-    for at in range(0, len(wanted), _IN):
-        query = select(names.c.name).where(_group(group), names.c.name.in_(wanted[at : at + _IN]))
-        known.update(connection.execute(query).scalars())
-    return known
+def _new(connection: Connection, group: tuple[int, str, int], wanted: list[str]) -> list[str]:
+    # As one value: a parameter for each name takes five times as long.
+    found = connection.exec_driver_sql(_NEW, (orjson.dumps(wanted).decode(), *group))
+    return list(found.scalars())
+
+
+_NEW = (
+    "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM names"
+    " WHERE account_id = ? AND kind = ? AND month = ? AND name = value)"
+)
 
 
 def _count(connection: Connection, group: tuple[int, str, int]) -> int:

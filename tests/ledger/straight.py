@@ -45,7 +45,11 @@ def check_totals(database: Database, rows: list[Row] | None = None) -> None:
     stands = folds_of(database)
     wanted = straight(rows_of(database) if rows is None else rows, stands)
     for table in TOTALS:
-        assert kept(database, table.name) == wanted.get(table.name, {}), table.name
+        found = kept(database, table.name)
+        if table.name.startswith(("pair_", "top_")):  # of an earlier time zone, from rows that are gone
+            at = [column.name for column in table.primary_key].index("start_ms")
+            found = {key: figures for key, figures in found.items() if key[at] >= stands[key[0]].pairs_ms}
+        assert found == wanted.get(table.name, {}), table.name
 
 
 def folds_of(database: Database) -> dict[int, Fold]:
@@ -107,6 +111,13 @@ class _Sums:
         return found
 
 
+def hour_of(fold: Fold, row: Row) -> int:
+    """The hour a row is counted in; a deleted one stays in the hour of the zone it was counted in ("zone")."""
+    zone = row.get("zone", fold.time_zone)
+    hour: int = fold.hour(row["started_ms"]) if zone == fold.time_zone else hour_start(zone, row["started_ms"])
+    return hour
+
+
 def figures_of(row: Row) -> dict[str, int]:
     """What a row adds to SUMS."""
     cost, source = row["cost_nano"] or 0, row["cost_source"]
@@ -119,8 +130,8 @@ def figures_of(row: Row) -> dict[str, int]:
 def _count(sums: _Sums, fold: Fold, row: Row) -> None:
     account, provider, model, outcome = row["account_id"], row["provider"], row["model"], row["outcome"]
     requester, status = row["requester"], row["status"]
-    hour = hour_start(fold.time_zone, row["started_ms"])
-    day = day_start(fold.time_zone, row["started_ms"])
+    hour = hour_of(fold, row)
+    day = day_start(fold.time_zone, hour)
     spans = [("hours", hour)] + ([("days", day)] if hour < fold.folded_ms else [])
     figures = figures_of(row)
     sums.add("requester_hours", (account, hour, provider, requester, outcome), figures)
@@ -169,11 +180,11 @@ def _pair(sums: _Sums, fold: Fold, row: Row, starts: dict[str, int], figures: di
 def _run(sums: _Sums, fold: Fold, rows: list[Row]) -> None:
     """What requesters used since each month's beginning, at the end of each day."""
     zone = fold.time_zone
-    rows = [row for row in rows if hour_start(zone, row["started_ms"]) < fold.folded_ms]
-    for day in {day_start(zone, row["started_ms"]) for row in rows}:
+    rows = [row for row in rows if hour_of(fold, row) < fold.folded_ms]
+    for day in {day_start(zone, hour_of(fold, row)) for row in rows}:
         since, active = month_start(zone, day), set()
         for row in rows:
-            started = day_start(zone, row["started_ms"])
+            started = day_start(zone, hour_of(fold, row))
             if since <= started <= day:
                 refused = row["outcome"] == "rejected"
                 figures = figures_of(row) | {
