@@ -1,6 +1,7 @@
 """Demo: Metrion with the five providers played by the sandbox, an account, and somebody who uses it. No key is needed.
 
-All runs in this process and on loopback. The data directory is kept: a second demo goes on where the first stopped.
+All runs in this process and on loopback. A new data directory begins with a month of made-up calls; it is kept, and a
+second demo goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from metrion.accounts.vault import open_vault
 from metrion.app import serve
 from metrion.config import Settings
 from metrion.datadir import open_for_writing
+from metrion.kit.clock import now_ms
+from metrion.ledger.writer import write_calls
+from metrion.prices.catalog import PriceBook
 from metrion.sandbox.app import PROVIDERS
+from metrion.sandbox.history import history
 from metrion.sandbox.server import serve_sandboxes
 from metrion.sandbox.traffic import send_traffic
 from metrion.storage import accounts as stored
+from metrion.storage.database import Database
 
 EMAIL = "demo@example.com"
 ERROR_RATE = 0.03
 TRAFFIC_SECONDS = 600.0
 TRAFFIC_RATE = 2.0  # calls a second
 SEED = 2026
+_BATCH = 5000
 
 
 def run(settings: Settings) -> None:
@@ -60,21 +67,32 @@ async def _use(settings: Settings, token: str, sign_in: str, started: asyncio.Ev
 def _prepare_account(settings: Settings) -> tuple[str, str]:
     """The Metrion key of the demo's account and a link to sign in to it.
 
-    The account is made if it is not there, with a key for each provider.
+    The account is made if it is not there, with a key for each provider and a past.
     """
     with open_for_writing(settings) as database:
         vault = open_vault(settings, database)
         with database.begin() as connection:
             account = stored.find_account(connection, EMAIL)
+            new = account is None
             if account is None:
-                token: str = create_account(connection, vault, {"email": EMAIL, "plan": "pro"})["token"]
+                account_id = int(create_account(connection, vault, {"email": EMAIL, "plan": "pro"})["account_id"])
             else:
-                token = reveal_token(connection, vault, account.id).reveal().decode()
+                account_id = account.id
+            token = reveal_token(connection, vault, account_id).reveal().decode()
             for provider in PROVIDERS:
                 key = {"email": EMAIL, "provider": provider, "key": f"sandbox-key-of-{provider}"}
                 set_provider_key(connection, vault, key)
             link = sign_in_link(connection, vault, {"email": EMAIL})["token"]
-            return token, link_url(settings.origin, "sign_in", link)
+        if new:
+            _write_past(settings, database, account_id)
+        return token, link_url(settings.origin, "sign_in", link)
+
+
+def _write_past(settings: Settings, database: Database, account_id: int) -> None:
+    """A month of calls, as the writer would have written them; takes a second and a half."""
+    book, calls = PriceBook.load(settings.own_prices), list(history(account_id, now_ms(), SEED))
+    for at in range(0, len(calls), _BATCH):
+        write_calls(database, book, calls[at : at + _BATCH], fresh=True)
 
 
 def welcome(settings: Settings, token: str, sign_in: str) -> str:
@@ -99,7 +117,7 @@ curl {address}/api/proxy/openai/v1/chat/completions \\
   -H "x-metrion-user: me" \\
   -d '{{"model": "gpt-4o-mini", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-See what was recorded (sample traffic arrives for about ten minutes):
+See what was recorded (a made-up month; sample traffic arrives for about ten minutes):
 
 {program} logs --account {EMAIL} --data-dir {settings.data_dir}
 {program} usage --account {EMAIL} --by model --data-dir {settings.data_dir}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from metrion.demo import EMAIL
+from metrion.kit.clock import iso, now_ms
 from tests.support import Metrion, exchange
 from tests.web.browser import Browser
 
@@ -53,17 +56,30 @@ class Demo:
         return time.monotonic() - began
 
 
+def rows_since(demo: Demo, since: str, count: int) -> list[dict[str, Any]]:
+    """What was recorded since then, once there are so many rows."""
+    end = time.monotonic() + 20
+    while True:
+        said = demo.metrion.call("logs", "--account", EMAIL, "--since", since, "--format", "jsonl")
+        if len(said.splitlines()) >= count:
+            return [json.loads(line) for line in said.splitlines()]
+        assert time.monotonic() < end, said
+        time.sleep(0.05)
+
+
 def test_the_demo_shows_calls_and_keeps_its_account(tmp_path: Path) -> None:
+    began = iso(now_ms())
     first = Demo(tmp_path / "demo")
     try:
         assert f"curl http://127.0.0.1:{first.metrion.port}/api/proxy/openai/v1/chat/completions" in first.said
         headers = [("Authorization", f"Bearer {first.token}"), ("X-Metrion-User", "me")]
         answer = exchange(first.metrion.port, "POST", "/api/proxy/openai/v1/chat/completions", headers, CHAT)
         assert answer.json()["model"] == "gpt-4o-mini-2024-07-18" or answer.status >= 400  # it errs now and then
-        assert len(first.metrion.rows(1, requester="me", email=EMAIL)) == 1
-        rows = first.metrion.rows(8, email=EMAIL)
+        rows = rows_since(first, began, 8)
+        assert [row["requester"] for row in rows].count("me") == 1
         assert {row["mode"] for row in rows} == {"stored"}
         assert len({row["provider"] for row in rows}) > 1
+        assert 15_000 < len(first.metrion.call("logs", "--account", EMAIL, "--format", "jsonl").splitlines()) < 25_000
         link = re.search(r"http://\S+(/link/\S+)", first.said)
         assert link is not None
         browser = Browser(first.metrion.origin)

@@ -56,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
         "storage",
         "web",
     },
-    "demo": {"accounts", "app", "datadir", "sandbox", "storage"},
+    "demo": {"accounts", "app", "datadir", "ledger", "prices", "sandbox", "storage"},
     "rates": set(),
     "commands": {
         "accounts",
