@@ -218,7 +218,7 @@ class Client:
         if self.http.our_state is h11.DONE:
             self.http.start_next_cycle()
         named = {name.lower() for name, _ in headers}
-        host = () if "host" in named else (("Host", "metrion.test"),)
+        host = () if "host" in named else (("Host", "localhost"),)
         if isinstance(body, bytes):
             framing = (("Content-Length", str(len(body))),) if body or method in ("POST", "PUT", "PATCH") else ()
             parts: Sequence[bytes] = (body,) if body else ()

@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "billing": {"accounts", "mail", "storage"},
     "ledger": {"accounts", "prices", "storage", "wire"},
     "proxy": {"accounts", "ledger", "providers", "wire"},
-    "web": {"accounts", "billing", "mail", "prices", "providers", "rates", "storage"},
+    "web": {"accounts", "billing", "ledger", "mail", "prices", "providers", "rates", "storage"},
     "sandbox": set(),
     "datadir": {"ledger", "storage"},
     "control": {"accounts", "datadir", "storage"},

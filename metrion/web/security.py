@@ -57,9 +57,12 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
-        app = self._app
-        if scope["path"] not in _PROBES and not known_host(header(scope, b"host"), self._settings):
-            app = self._refuse(scope, 421, "Metrion does not know this address. Set METRION_PUBLIC_URL to it.")
-        elif scope["method"] not in _SAFE and not same_origin(scope, self._public_url):
-            app = self._refuse(scope, 403, "This form was not sent from a page of Metrion's.")
+        app = self._app if scope["path"] in _PROBES else self._let_through(scope)
         await app(scope, receive, send_guarded)
+
+    def _let_through(self, scope: Scope) -> App:
+        if not known_host(header(scope, b"host"), self._settings):
+            return self._refuse(scope, 421, "Metrion does not know this address. Set METRION_PUBLIC_URL to it.")
+        if scope["method"] not in _SAFE and not same_origin(scope, self._public_url):
+            return self._refuse(scope, 403, "This form was not sent from a page of Metrion's.")
+        return self._app

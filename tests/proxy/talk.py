@@ -49,7 +49,7 @@ def call(
 
 def head(method: str, path: str, headers: Headers = (), *, version: str = "1.1") -> bytes:
     """A request's head as bytes, as told: nothing is added but Host (where HTTP/1.1 needs it)."""
-    host = () if version == "1.0" else (("Host", "metrion.test"),)
+    host = () if version == "1.0" else (("Host", "localhost"),)
     lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in (*host, *headers))]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 

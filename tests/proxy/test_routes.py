@@ -394,7 +394,7 @@ def test_pages_and_calls_take_turns_on_one_connection(metrion: Metrion, fake: Fa
                 post(marked(metrion.token, mark, Script(text=f"call {number}"))): (200, b"call %d" % number),
                 head("GET", "/nothing/here"): (404, b""),
                 post([], b"x" * 1000, path="/healthz"): (405, b""),
-                chunked + b"5\r\nchunk\r\n2\r\ned\r\n0\r\n\r\n": (405, b""),
+                chunked + b"5\r\nchunk\r\n2\r\ned\r\n0\r\n\r\n": (403, b"not sent from a page"),
                 head("GET", f"{OPENAI}/models"): (401, b"no_credential"),
             }
             for request, (status, text) in expected.items():
