@@ -152,7 +152,7 @@ _COUNT = (
     " AS before ON before.account_id = now.account_id AND before.start_ms = ? AND before.provider = now.provider"
     " AND before.requester = now.requester WHERE now.account_id = snapshots.account_id"
     f" AND now.start_ms = snapshots.start_ms AND now.provider = '{ALL}'"
-    " AND now.requests > COALESCE(before.requests, 0)) WHERE account_id = ? AND start_ms = ?"
+    " AND now.requester <> '' AND now.requests > COALESCE(before.requests, 0)) WHERE account_id = ? AND start_ms = ?"
 )
 
 

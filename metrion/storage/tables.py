@@ -333,7 +333,7 @@ snapshots = _table(
     _int("account_id", key=True),
     _int("start_ms", key=True),
     _int("since_ms"),  # the beginning of what it sums
-    _int("requesters"),  # how many sent a request to a provider on that day
+    _int("requesters"),  # how many that have a name sent a request to a provider on that day
     clustered=True,
 )
 

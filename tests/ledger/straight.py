@@ -194,6 +194,6 @@ def _run(sums: _Sums, fold: Fold, rows: list[Row]) -> None:
                 }
                 for provider in (row["provider"], ALL):
                     sums.add("requester_running", (fold.account_id, day, provider, row["requester"]), figures)
-                if started == day and not refused:
+                if started == day and not refused and row["requester"]:
                     active.add(row["requester"])
         sums.add("snapshots", (fold.account_id, day), {"since_ms": since, "requesters": len(active)})

@@ -1,0 +1,368 @@
+"""Reading totals: a range, filters, and sums by whatever is asked, from the smallest tables that can tell.
+
+Days that are over are read from totals of days, the rest from totals of hours, so that every sum is exact at any time.
+What no total tells (a model's calls of one requester within an old hour) is summed from the rows themselves.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, select, union_all
+
+from metrion.call import NOT_ERRORS, Outcome
+from metrion.kit.clock import HOUR_MS
+from metrion.kit.ids import first_id
+from metrion.kit.zones import QUARTER_MS, day_start, hour_end, hour_start, local_date, midnight, next_day
+from metrion.storage.database import Connection
+from metrion.storage.tables import calls, model_days, model_hours, pair_days, pair_hours, provider_days
+from metrion.storage.totals import Fold, find_folds
+
+
+class Range(msgspec.Struct, frozen=True):
+    """[from_ms, to_ms) in Unix ms, in buckets: hours or days of `zone`. `now_ms` cuts it where it is not over yet."""
+
+    zone: str
+    from_ms: int
+    to_ms: int
+    hourly: bool
+    now_ms: int
+
+    @property
+    def starts(self) -> list[int]:
+        """Where its buckets begin."""
+        found, at = [], self.from_ms
+        while at < self.to_ms:
+            found.append(at)
+            at = hour_end(self.zone, at) if self.hourly else next_day(self.zone, at)
+        return found
+
+    @property
+    def live(self) -> bool:
+        """Whether it is not over yet."""
+        return self.from_ms <= self.now_ms < self.to_ms
+
+    @property
+    def before(self) -> Range:
+        """The period before, as long; of one that is not over, as much as has passed, to the nearest hour."""
+        if self.hourly:
+            from_ms = self.from_ms - (self.to_ms - self.from_ms)
+        else:
+            first, end = local_date(self.zone, self.from_ms), local_date(self.zone, self.to_ms)
+            from_ms = midnight(self.zone, first - (end - first))
+        to_ms = self.from_ms
+        if self.live:
+            passed = self.now_ms - self.from_ms
+            to_ms = min(hour_start(self.zone, from_ms + passed + HOUR_MS // 2), to_ms)
+        return Range(self.zone, from_ms, to_ms, self.hourly, self.now_ms)
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What is counted: all that matches everything that is not empty."""
+
+    provider: str = ""
+    models: tuple[str, ...] = ()
+    requester: str = ""
+    status: int | None = None  # the first digit of the status; 0: no answer came
+
+
+class Figures(NamedTuple):
+    """Sums of calls. `requests` reached a provider, `refused` did not; the rest is of those that did.
+
+    Money in nano-dollars, durations in microseconds. What was not asked for is 0.
+    """
+
+    requests: int = 0
+    refused: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nano: int = 0
+    provider_nano: int = 0
+    estimated_nano: int = 0
+    cost_provider: int = 0  # requests by where their cost is from
+    cost_computed: int = 0
+    cost_estimated: int = 0
+    cost_unpriced: int = 0
+    cost_unknown: int = 0
+    input_nano: int = 0
+    cached_nano: int = 0
+    written_nano: int = 0
+    output_nano: int = 0
+    saved_nano: int = 0
+    latency_us: int = 0
+    streamed_tokens: int = 0
+    streamed_us: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def written_tokens(self) -> int:
+        """Tokens written to a cache."""
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
+    def fresh_tokens(self) -> int:
+        """Prompt tokens that no cache was used for."""
+        return max(self.input_tokens - self.cached_input_tokens - self.written_tokens, 0)
+
+    @property
+    def computed_nano(self) -> int:
+        return self.cost_nano - self.provider_nano - self.estimated_nano
+
+    @property
+    def unsplit_nano(self) -> int:
+        """Of the cost, what is for tools and fees, or not known for which tokens."""
+        return self.cost_nano - self.input_nano - self.cached_nano - self.written_nano - self.output_nano
+
+    @property
+    def without_cost(self) -> int:
+        """How many requests' cost is not known."""
+        return self.cost_unpriced + self.cost_unknown
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.errors / self.requests if self.requests else None
+
+    @property
+    def mean_latency_us(self) -> float | None:
+        return self.latency_us / self.requests if self.requests else None
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """The share of prompt tokens that came from a cache."""
+        return self.cached_input_tokens / self.input_tokens if self.input_tokens else None
+
+    @property
+    def tokens_a_second(self) -> float | None:
+        """How fast streams that ended well told their output."""
+        return self.streamed_tokens / self.streamed_us * 1e6 if self.streamed_us else None
+
+
+ALL = Figures._fields
+COUNTS = ("requests", "refused", "errors")
+NOTHING = Figures()
+
+
+def add(left: Figures, right: Figures, sign: int = 1) -> Figures:
+    """Their sum; with `sign` -1 their difference."""
+    return Figures(*(one + sign * other for one, other in zip(left, right, strict=True)))
+
+
+def total(many: Iterable[Figures]) -> Figures:
+    """The sum of them all."""
+    return Figures(*(sum(column) for column in zip(NOTHING, *many, strict=True)))
+
+
+# ── how the sums are asked for ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Piece(NamedTuple):
+    """A part of a range: [from, to) of the starts of days or of hours."""
+
+    days: bool
+    from_ms: int
+    to_ms: int
+
+
+def standing(connection: Connection, account_id: int, zone: str) -> Fold:
+    """How far the account's totals are; in a zone that they are not counted in yet, as if no day was over."""
+    fold = find_folds(connection, [account_id])[account_id]
+    return fold if fold.time_zone == zone else fold._replace(folded_ms=0)
+
+
+def pieces(fold: Fold, range: Range) -> list[Piece]:
+    """Days where these are whole, hours for the rest; between them each hour of the range once."""
+    if range.hourly or fold.folded_ms == 0:
+        return [Piece(False, range.from_ms, range.to_ms)]
+    first, end = whole_days(range)
+    found = [
+        Piece(False, range.from_ms, first),
+        Piece(True, first, end),
+        Piece(False, max(first, fold.folded_ms), end),
+        Piece(False, end, range.to_ms),
+    ]
+    return [piece for piece in found if piece.from_ms < piece.to_ms]
+
+
+def whole_days(range: Range) -> tuple[int, int]:
+    """[from, to) of the whole days in a range; of none, its end twice."""
+    begun = day_start(range.zone, range.from_ms)
+    first = min(range.from_ms if begun == range.from_ms else next_day(range.zone, range.from_ms), range.to_ms)
+    return first, max(day_start(range.zone, range.to_ms), first)
+
+
+_REJECTED = Outcome.REJECTED.value
+
+
+def sum_of(table: Table, name: str) -> ColumnElement[int]:
+    """A figure, as summed over a table's rows."""
+    column = table.c
+    if "outcome" not in column:  # refusals are not in it
+        return func.sum(column[name]) if name in column else func.sum(0)
+    if name == "refused":
+        return func.sum(case((column.outcome == _REJECTED, column.requests), else_=0))
+    if name == "errors":
+        return func.sum(case((column.outcome.in_(NOT_ERRORS), 0), else_=column.requests))
+    if name in ("requests", "latency_us") or (name.startswith("cost_") and name != "cost_nano"):
+        return func.sum(case((column.outcome == _REJECTED, 0), else_=column[name]))
+    return func.sum(column[name])
+
+
+def _matching(table: Table, account_id: int, piece: Piece, filters: Filters) -> ColumnElement[bool]:
+    column = table.c
+    terms = [column.account_id == account_id, column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
+    if filters.provider:
+        terms.append(column.provider == filters.provider)
+    if filters.models:
+        terms.append(column.model.in_(filters.models))
+    if filters.requester:
+        terms.append(column.requester == filters.requester)
+    if filters.status is not None:
+        if "class" in column:
+            terms.append(column["class"] == filters.status)
+        else:
+            terms.append(column.status >= 100 * filters.status)
+            terms.append(column.status < 100 * filters.status + 100)
+    return and_(*terms)
+
+
+Key = tuple[Any, ...]
+
+
+def read(
+    connection: Connection,
+    account_id: int,
+    range: Range,
+    filters: Filters,
+    by: Sequence[str] = (),
+    figures: Sequence[str] = ALL,
+) -> dict[Key, Figures]:
+    """Sums of all requesters by "start_ms" (of a bucket of the range), "provider", "model", "status", "outcome"."""
+    fold = standing(connection, account_id, range.zone)
+    plain = "model" not in by and not filters.models
+    days = provider_days if plain else model_days
+    asked = [
+        _grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures)
+        for piece in pieces(fold, range)
+    ]
+    return gather(connection, range, asked, by, figures)
+
+
+def read_pairs(
+    connection: Connection,
+    account_id: int,
+    range: Range,
+    filters: Filters,
+    by: Sequence[str] = (),
+    figures: Sequence[str] = ALL,
+) -> dict[Key, Figures]:
+    """Sums by "start_ms", "requester", "provider", "model", "class" (of the status) or some of these; no refusals."""
+    fold = find_folds(connection, [account_id])[account_id]
+    first, end = (range.to_ms, range.to_ms) if range.hourly else whole_days(range)
+    asked: list[Select[Any] | None] = [
+        _grouped(pair_days, account_id, Piece(True, first, min(end, fold.paired_ms)), filters, by, figures)
+    ]
+    for from_ms, to_ms in ((range.from_ms, first), (end, range.to_ms)):  # what is no whole day
+        kept = max(from_ms, fold.recent_ms)
+        asked.append(
+            _grouped(pair_hours, account_id, Piece(False, kept, min(to_ms, fold.paired_ms)), filters, by, figures)
+        )
+        asked.append(_of_rows(account_id, from_ms, min(kept, to_ms, fold.paired_ms), filters, by, figures))
+    asked.append(_of_rows(account_id, max(range.from_ms, fold.paired_ms), range.to_ms, filters, by, figures))
+    return gather(connection, range, asked, by, figures)
+
+
+def _of_rows(
+    account_id: int, from_ms: int, to_ms: int, filters: Filters, by: Sequence[str], figures: Sequence[str]
+) -> Select[Any] | None:
+    """The same of rows; None where there can be none."""
+    if from_ms >= to_ms:
+        return None
+    ids = calls.c.request_id
+    mine = [calls.c.account_id == account_id, ids >= first_id(from_ms), ids < first_id(to_ms)]
+    mine.append(calls.c.outcome != _REJECTED)
+    if filters.provider:
+        mine.append(calls.c.provider == filters.provider)
+    if filters.models:
+        mine.append(calls.c.model.in_(filters.models))
+    if filters.requester:
+        mine += [
+            calls.c.requester == filters.requester,
+            literal_column("calls.requester <> ''"),
+        ]  # its index's own words
+    if filters.status is not None:
+        mine.append(calls.c.status.between(100 * filters.status, 100 * filters.status + 99))
+    keys = [_KEYS[name] if name in _KEYS else calls.c[name] for name in by]
+    sums = [_ROW_SUMS[name].label(name) for name in figures]
+    return select(*keys, *sums).where(*mine).group_by(*keys)
+
+
+# A quarter of an hour lies in one bucket of whatever zone.
+_KEYS: dict[str, ColumnElement[Any]] = {
+    "start_ms": calls.c.started_ms - calls.c.started_ms % QUARTER_MS,
+    "class": calls.c.status // 100,
+}
+
+
+def _row_sum(name: str) -> ColumnElement[int]:
+    """A figure, as summed over rows of calls that reached a provider."""
+    column = calls.c
+    streamed = (column.stream == 1) & (column.outcome == Outcome.OK.value)
+    special: dict[str, ColumnElement[int]] = {
+        "requests": func.count(),
+        "refused": literal_column("0"),
+        "errors": func.sum(case((column.outcome.in_(NOT_ERRORS), 0), else_=1)),
+        "streamed_tokens": func.sum(case((streamed, column.output_tokens), else_=0)),
+        "streamed_us": func.sum(case((streamed, column.latency_us - column.ttft_us), else_=0)),
+    }
+    for source in ("provider", "computed", "estimated", "unpriced", "unknown"):
+        special[f"cost_{source}"] = func.sum(case((column.cost_source == source, 1), else_=0))
+        special[f"{source}_nano"] = func.sum(
+            case((column.cost_source == source, func.coalesce(column.cost_nano, 0)), else_=0)
+        )
+    return special[name] if name in special else func.sum(func.coalesce(column[name], 0))
+
+
+_ROW_SUMS = {name: _row_sum(name) for name in ALL}
+
+
+def _grouped(
+    table: Table, account_id: int, piece: Piece, filters: Filters, by: Sequence[str], figures: Sequence[str]
+) -> Select[Any] | None:
+    if piece.from_ms >= piece.to_ms:
+        return None
+    keys = [table.c[name] for name in by]
+    sums = [sum_of(table, name).label(name) for name in figures]
+    return select(*keys, *sums).where(_matching(table, account_id, piece, filters)).group_by(*keys)
+
+
+def gather(
+    connection: Connection, range: Range, asked: Sequence[Select[Any] | None], by: Sequence[str], figures: Sequence[str]
+) -> dict[Key, Figures]:
+    """Run grouped queries and add up what they tell of each key; starts become those of the range's buckets."""
+    queries = [one for one in asked if one is not None]
+    if not queries:
+        return {}
+    starts = range.starts if "start_ms" in by else []
+    at = by.index("start_ms") if starts else -1
+    found: dict[Key, list[int]] = {}
+    for row in connection.execute(union_all(*queries) if len(queries) > 1 else queries[0]):
+        key, sums = list(row[: len(by)]), row[len(by) :]
+        if not any(sums):  # of no rows at all, perhaps
+            continue
+        if starts:
+            key[at] = starts[bisect_right(starts, key[at]) - 1]
+        old = found.get(tuple(key))
+        found[tuple(key)] = list(sums) if old is None else [a + b for a, b in zip(old, sums, strict=True)]
+    empty = Figures()
+    return {key: empty._replace(**dict(zip(figures, sums, strict=True))) for key, sums in found.items()}
