@@ -12,12 +12,13 @@ from urllib.parse import quote
 import msgspec
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Message, Receive
 
 from metrion.accounts.codes import Purpose
 from metrion.accounts.limits import Kind, address_key
-from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session
+from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session, find_session
 from metrion.errors import InputError, MetrionError, VaultError
 from metrion.kit.clock import now_ms
 from metrion.mail.letters import Occasion
@@ -123,14 +124,26 @@ class Visit:
         return found
 
     async def form(self) -> Form:
-        """The form's fields; 403 where it does not come from our page, 413 where it is too large."""
+        """The form's fields; 403 where it is not from our page or its session has ended, 413 where it is too large."""
         if int(self.request.headers.get("content-length") or 0) > _FORM_BYTES:
             raise HTTPException(413)
-        fields = await self.request.form(max_files=0, max_fields=200, max_part_size=_FORM_BYTES)
+        request = Request(self.request.scope, _bounded(self.request.receive))
+        try:
+            fields = await request.form(max_files=0, max_fields=200, max_part_size=_FORM_BYTES)
+        except ClientDisconnect:
+            raise HTTPException(400) from None  # nobody is there to read it
         sent = self.request.headers.get("x-csrf-token") or fields.get("csrf") or ""
         if isinstance(sent, UploadFile) or not hmac.compare_digest(sent.encode(), self.csrf.encode()):
             raise HTTPException(403, "This form has grown old. Go back, reload the page and send it again.")
+        await self._look_again()
         return Form(fields)
+
+    async def _look_again(self) -> None:
+        """Refuse a form whose session has ended since it began to come in: a client may take hours to send it."""
+        if self.session is not None:
+            self.session = await self.site.read(lambda connection: find_session(connection, self.cookie))
+            if self.session is None:
+                raise HTTPException(403, "Your session has ended. Log in and send this again.")
 
     def limit(self, kind: Kind, key: str = "") -> None:
         """Count an attempt of `key` (of the client's address, if none is given); raises TooMany beyond the limit."""
@@ -233,6 +246,21 @@ class Visit:
                 samesite="lax",
             )
         return response
+
+
+def _bounded(receive: Receive) -> Receive:
+    """`receive`, which raises 413 beyond a form's size: a body in chunks does not tell its length beforehand."""
+    left = _FORM_BYTES
+
+    async def bounded() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413)
+        return message
+
+    return bounded
 
 
 def _span(seconds: int) -> str:
