@@ -38,7 +38,7 @@ def check_password(text: str, email: str) -> None:
     """Raise InputError for a password that may not be set for that address; it never quotes it."""
     password = _normal(text)
     if len(password) < SHORTEST:
-        raise InputError(f"Use at least {SHORTEST} characters. A few words in a row are easy to remember.", "password")
+        raise InputError(f"Use at least {SHORTEST} characters.", "password")
     if len(password) > LONGEST:
         raise InputError(f"Use at most {LONGEST:,} characters.", "password")
     lower, address = password.lower(), email.strip().lower()

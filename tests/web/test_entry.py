@@ -331,6 +331,14 @@ def test_signing_up_by_invitation(new_metrion: NewMetrion, email: str) -> None:
     assert again.get(link).status == 410
 
 
+def test_a_dead_invitation_keeps_nobody_out_where_all_may_come(silent: Metrion, email: str) -> None:
+    browser = new_browser(silent)
+    page = browser.get(f"/invite/{'x' * 32}")
+    assert page.status == 404
+    assert "You can also sign up without it." in page.text
+    assert browser.submit("/signup", email=email, password=PASSWORD).path == "/integrate"
+
+
 def test_closed_is_closed(new_metrion: NewMetrion) -> None:
     metrion = new_metrion({"METRION_SIGNUPS": "closed"})
     assert "takes no new accounts" in Browser(metrion.origin).get("/signup").text

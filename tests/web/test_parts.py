@@ -270,7 +270,12 @@ def test_the_theme_is_kept_and_there_before_the_first_paint(page: Page) -> None:
     )
 
 
+def test_a_field_with_an_error_has_the_focus(page: Page) -> None:
+    expect(page.locator(":focus")).to_have_attribute("aria-invalid", "true")
+
+
 def test_keys_lead_to_places(page: Page) -> None:
+    page.locator("h1").click()  # out of the field with an error
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
@@ -333,6 +338,7 @@ def test_a_time_grows_older(page: Page) -> None:
 
 
 def test_the_first_key_skips_to_the_content(page: Page) -> None:
+    page.evaluate("document.body.tabIndex = -1; document.body.focus()")  # as where no field has an error
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")

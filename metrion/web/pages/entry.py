@@ -51,7 +51,7 @@ async def _signup_page(visit: Visit, invite: str, code: int = 200, **shown: Any)
     context: dict[str, Any] = {"email": invited.email if invited else "", "name": "", "errors": {}}
     closed = "" if policy == "open" or (invited and invited.ok and policy == "invite") else policy
     if invited and not invited.ok:
-        closed, code = "invite", code if code != 200 else 404 if invited.verdict == "unknown" else 410
+        invite, code = "", code if code != 200 else 404 if invited.verdict == "unknown" else 410
     problem = invited.problem if invited else ""
     return visit.render("entry/signup.html", code, invite=invite, closed=closed, problem=problem, **(context | shown))
 
