@@ -67,6 +67,7 @@ class Filters(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     requester: str = ""
     status: int | None = None  # the first digit of the status; 0: no answer came
+    among: tuple[str, ...] = ()  # requesters; only pairs can tell
 
 
 class Figures(NamedTuple):
@@ -227,6 +228,8 @@ def _matching(table: Table, account_id: int, piece: Piece, filters: Filters) -> 
         terms.append(column.model.in_(filters.models))
     if filters.requester:
         terms.append(column.requester == filters.requester)
+    if filters.among:
+        terms.append(column.requester.in_(filters.among))
     if filters.status is not None:
         if "class" in column:
             terms.append(column["class"] == filters.status)
@@ -300,6 +303,8 @@ def _of_rows(
             calls.c.requester == filters.requester,
             literal_column("calls.requester <> ''"),
         ]  # its index's own words
+    if filters.among:
+        mine.append(calls.c.requester.in_(filters.among))
     if filters.status is not None:
         mine.append(calls.c.status.between(100 * filters.status, 100 * filters.status + 99))
     keys = [_KEYS[name] if name in _KEYS else calls.c[name] for name in by]
