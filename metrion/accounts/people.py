@@ -96,7 +96,7 @@ def sign_up(
     """
     address, name = check_email(email), check_name(name)
     if invite is not None:
-        _accept(connection, invite, address)
+        accept_invitation(connection, invite, address)
     if stored.find_account(connection, address):
         raise AddressTaken
     account_id = stored.add_account(connection, address, plan, now_ms())
@@ -108,7 +108,8 @@ def sign_up(
     return SignedUp(account_id, replace_token(connection, vault, account_id))
 
 
-def _accept(connection: Connection, invite: str, address: str) -> None:
+def accept_invitation(connection: Connection, invite: str, address: str) -> None:
+    """Use an invitation to sign up with that address; InputError for one that is worth nothing, or another's."""
     found = links.use_link(connection, "invite", invite)
     if not found.ok:
         raise InputError(found.problem, "invite")

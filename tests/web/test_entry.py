@@ -313,6 +313,22 @@ def test_a_disabled_account_has_no_way_in(silent: Metrion, email: str) -> None:
     assert log_in(new_browser(silent), email).path == "/integrate"
 
 
+def test_with_mail_an_invitation_does_not_tell_which_addresses_have_accounts(
+    mailing: Metrion, mail: MailServer, email: str
+) -> None:
+    signed_up(mailing, mail, email)
+    for invite, status, worth in (("made-up", 422, 404), ("", 200, 410)):
+        told = set()
+        for address in (email, f"not-{email}"):
+            token = invite or mailing.call("account", "invite").strip().rpartition("/")[2]
+            browser = new_browser(mailing)
+            csrf = browser.get("/signup").form("/signup").fields["csrf"]
+            fields = {"csrf": csrf, "email": address, "password": PASSWORD, "name": "", "invite": token}
+            page = browser.post("/signup", fields)
+            told.add((page.status, page.path, browser.get(f"/invite/{token}").status))
+        assert told == {(status, "/confirm" if status == 200 else "/signup", worth)}
+
+
 def test_signing_up_by_invitation(new_metrion: NewMetrion, email: str) -> None:
     metrion = new_metrion({"METRION_SIGNUPS": "invite"})
     browser = Browser(metrion.origin)

@@ -109,6 +109,8 @@ async def _sign_up_by_mail(visit: Visit, email: str, name: str, password_hash: s
     site = visit.site
 
     def act(connection: Connection) -> int:
+        if invite:  # for an address that has an account too: what becomes of the invitation would tell
+            people.accept_invitation(connection, invite, email)
         person = people.find_person(connection, email)
         if person is not None and person.confirmed:
             site.post(connection, person.id, site.letters.you_have_an_account(email, visit.occasion))
@@ -122,7 +124,6 @@ async def _sign_up_by_mail(visit: Visit, email: str, name: str, password_hash: s
                 plan=site.settings.first_plan,
                 name=name,
                 confirmed=False,
-                invite=invite or None,
             ).account_id
         else:
             account_id = person.id
