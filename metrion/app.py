@@ -237,6 +237,7 @@ def _config(settings: Settings, app: App, proxy: Proxy) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whose X-Forwarded-For is believed is for METRION_TRUSTED_PROXIES alone to say
         date_header=True,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,

@@ -12,6 +12,7 @@ from metrion.web.routes import PAGES, Access
 from tests.conftest import NewMetrion
 from tests.support import Metrion
 from tests.web.browser import Browser
+from tests.web.people import sign_up
 
 POLICY = {
     "default-src 'none'",
@@ -75,6 +76,14 @@ def test_a_foreign_form_is_refused(browser: Browser, headers: dict[str, str]) ->
     page = browser.post("/login", {}, headers=headers)
     assert page.status == 403
     assert "not sent from a page of Metrion's" in page.text
+
+
+def test_nobody_is_believed_about_addresses_who_is_not_trusted(metrion: Metrion, email: str) -> None:
+    browser = Browser(metrion.origin, address="words of the client's own")
+    sign_up(browser, email)
+    page = browser.get("/settings/profile")
+    assert "127.0.0.1" in page.text
+    assert "words of" not in page.text
 
 
 def test_a_foreign_name_is_not_answered(metrion: Metrion) -> None:
