@@ -13,10 +13,14 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, literal_column, or_, select
 
+from metrion.call import Outcome
 from metrion.kit.ids import first_id
+from metrion.kit.zones import hour_start
 from metrion.storage.database import Connection
 from metrion.storage.reports import call_query
-from metrion.storage.tables import calls, top_days, top_hours
+from metrion.storage.tables import calls, names, top_days, top_hours
+from metrion.storage.totals import MOST_NAMES, find_folds
+from metrion.storage.view import Filters, Range, read
 
 PAGE = 50
 COUNTED = 10_000  # matches; beyond, "10,000+"
@@ -66,11 +70,29 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """A page of the log, newest first. `more`: whether older ones may follow behind `last`, the last row looked at."""
+    """A page of the log, newest first.
+
+    `older`, `newer`: the ids that the pages next to it begin behind and end in front of; None where none is.
+    """
+
+    rows: Sequence[Row[Any]]
+    older: bytes | None = None
+    newer: bytes | None = None
+
+
+class Greatest(NamedTuple):
+    """A page of the greatest calls. `more`: another follows; `of_tops`: only the greatest 100 were looked at."""
 
     rows: Sequence[Row[Any]]
     more: bool
-    last: bytes
+    of_tops: bool
+
+
+class Step(NamedTuple):
+    """Some calls of many, oldest first. `after`: the id to go on behind; None at the end."""
+
+    rows: Sequence[Row[Any]]
+    after: bytes | None
 
 
 class Count(NamedTuple):
@@ -83,49 +105,82 @@ class Count(NamedTuple):
 def find(connection: Connection, account_id: int, wanted: Wanted, *, before: bytes | None = None) -> Found:
     """The newest calls that match, older than the one of id `before`."""
     rows = _rows(connection, account_id, wanted, PAGE + 1, before=before)
+    newer = None if before is None else rows[0].request_id if rows else _beside(before, -1)
     if len(rows) > PAGE:
-        return Found(rows[:PAGE], True, rows[PAGE - 1].request_id)
-    last = _last_looked_at(connection, account_id, wanted, _LOOKED, before=before)
-    return Found(rows, last is not None, last or (rows[-1].request_id if rows else b""))
+        return Found(rows[:PAGE], rows[PAGE - 1].request_id, newer)
+    return Found(rows, _last_looked_at(connection, account_id, wanted, _LOOKED, before=before), newer)
 
 
 def find_newer(connection: Connection, account_id: int, wanted: Wanted, after: bytes) -> Found:
     """The page before: the oldest calls that match and are newer than the one of id `after`, newest first."""
-    rows = list(reversed(_rows(connection, account_id, wanted, PAGE, after=after)))
-    return Found(rows, bool(rows), rows[-1].request_id if rows else b"")
+    rows = _rows(connection, account_id, wanted, PAGE + 1, after=after)
+    older = rows[0].request_id if rows else _beside(after, 1)
+    newer = rows[PAGE - 1].request_id if len(rows) > PAGE else None
+    if newer is None:
+        newer = _last_looked_at(connection, account_id, wanted, _LOOKED, after=after)
+    return Found(list(reversed(rows[:PAGE])), older, newer)
 
 
 def count(connection: Connection, account_id: int, wanted: Wanted) -> Count:
-    """How many calls match, counted up to 10,000 and not beyond the rows a page looks at."""
+    """How many calls match: by totals where these can tell, else at most 10,000, of the rows that a page looks at."""
     filters = _filters(calls.c, wanted)
     looked = _looked_at(account_id, wanted, _LOOKED, columns=_named_in(wanted))
     inner = _matches(looked, wanted).with_only_columns(looked.c.request_id).limit(COUNTED + 1).subquery()
     number = int(connection.execute(select(func.count()).select_from(inner)).scalar_one())
-    if number > COUNTED:
-        return Count(COUNTED, True)
-    return Count(number, bool(filters) and _last_looked_at(connection, account_id, wanted, _LOOKED) is not None)
+    more = number > COUNTED
+    if not more:
+        more = bool(filters) and _last_looked_at(connection, account_id, wanted, _LOOKED) is not None
+    if not more:
+        return Count(number, False)
+    return _count_by_totals(connection, account_id, wanted) or Count(min(number, COUNTED), True)
 
 
-def find_greatest(connection: Connection, account_id: int, wanted: Wanted, sort: Sort, page: int) -> Found:
+def _count_by_totals(connection: Connection, account_id: int, wanted: Wanted) -> Count | None:
+    """How many calls match; None where totals cannot tell: their hours are not those asked for, or hold other names."""
+    fold = find_folds(connection, [account_id])[account_id]
+    whole = all(hour_start(fold.time_zone, ms) == ms for ms in (wanted.from_ms, wanted.to_ms))
+    if wanted.text.strip() or wanted.stream is not None or wanted.requester or not whole or fold.old_zone is not None:
+        return None
+    if wanted.models and _has_other_models(connection, account_id):
+        return None
+    hours = Range(fold.time_zone, wanted.from_ms, wanted.to_ms, hourly=bool(fold.clearing), now_ms=wanted.to_ms)
+    asked = Filters(wanted.provider, wanted.models, status=wanted.status)
+    sums = read(connection, account_id, hours, asked, figures=("requests", "refused")).values()
+    number, refused = sum(one.requests for one in sums), sum(one.refused for one in sums)
+    if refused:  # by the thousand, only totals tell of them: then the log has fewer
+        failed: tuple[ColumnElement[bool], ...] = (
+            literal_column("calls.outcome <> 'ok'"),
+            calls.c.outcome == Outcome.REJECTED.value,
+        )
+        some = _select(account_id, wanted).where(*failed).with_only_columns(calls.c.request_id).limit(COUNTED + 1)
+        refused = int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
+    return Count(number + min(refused, COUNTED), refused > COUNTED)
+
+
+def _has_other_models(connection: Connection, account_id: int) -> bool:
+    """Whether totals count some of the account's models as "(other)"."""
+    mine = (names.c.account_id == account_id) & (names.c.kind == "model")
+    full = select(names.c.month).where(mine).group_by(names.c.month).having(func.count() >= MOST_NAMES["model"])
+    return connection.execute(full.limit(1)).first() is not None
+
+
+def find_greatest(connection: Connection, account_id: int, wanted: Wanted, sort: Sort, page: int) -> Greatest:
     """The page of that number (from 0) by cost, latency or tokens, the greatest first.
 
     Beyond 100,000 rows in the range these are the greatest 100 of it, as far as they match.
     """
     value = _VALUES[sort]
-    if _last_looked_at(connection, account_id, wanted, SORTED + 1) is None:
-        query = _select(account_id, wanted)
-    else:
-        tops = _tops(connection, account_id, wanted, sort)
-        if not tops:
-            return Found([], False, b"")
-        query = _select(account_id, wanted).where(calls.c.request_id.in_(tops))
-    query = query.where(value.is_not(None)).order_by(value.desc(), calls.c.request_id.desc())
+    of_tops = _last_looked_at(connection, account_id, wanted, SORTED + 1) is not None
+    query = _select(account_id, wanted).where(value.is_not(None))
+    if of_tops:
+        query = query.where(calls.c.request_id.in_(_tops(connection, account_id, wanted, sort)))
+    query = query.order_by(value.desc(), calls.c.request_id.desc())
     rows = connection.execute(query.offset(page * PAGE).limit(PAGE + 1)).all()
-    return Found(rows[:PAGE], len(rows) > PAGE, b"")
+    return Greatest(rows[:PAGE], len(rows) > PAGE, of_tops)
 
 
 def _tops(connection: Connection, account_id: int, wanted: Wanted, sort: Sort) -> list[bytes]:
-    """The greatest calls of the range, from the greatest of each of its hours and days."""
+    """The greatest calls of the range: from those of each of its hours and days, and the rows not among these yet."""
     first, end = first_id(wanted.from_ms), first_id(wanted.to_ms)
     found: dict[bytes, int] = {}
     for table in (top_days, top_hours):
@@ -134,15 +189,23 @@ def _tops(connection: Connection, account_id: int, wanted: Wanted, sort: Sort) -
             of.account_id == account_id, of.measure == sort, of.request_id >= first, of.request_id < end
         )
         found |= {row.request_id: row.value for row in connection.execute(query)}
-    return sorted(found, key=found.__getitem__, reverse=True)[:TOPS]
+    paired_ms = find_folds(connection, [account_id])[account_id].paired_ms
+    latest = msgspec.structs.replace(wanted, from_ms=max(wanted.from_ms, paired_ms))
+    value, ids = _VALUES[sort], calls.c.request_id
+    query = select(ids, value.label("value")).where(*_range(account_id, latest), value > 0)
+    found |= {row.request_id: row.value for row in connection.execute(query.order_by(value.desc()).limit(TOPS))}
+    return sorted(found, key=lambda request_id: (found[request_id], request_id), reverse=True)[:TOPS]
 
 
-def find_older_first(
-    connection: Connection, account_id: int, wanted: Wanted, after: bytes | None, limit: int
-) -> Sequence[Row[Any]]:
-    """The oldest calls that match, behind the one of id `after`, with all their columns; `limit` of them."""
-    query = call_query().where(*_range(account_id, wanted, after=after), *_filters(calls.c, wanted))
-    return connection.execute(query.order_by(calls.c.request_id).limit(limit)).all()
+def find_older_first(connection: Connection, account_id: int, wanted: Wanted, after: bytes, limit: int) -> Step:
+    """The oldest calls that match, behind the one of id `after`, with all their columns; at most `limit` of them."""
+    ids = _rows(connection, account_id, wanted, limit, after=after, columns=("request_id",))
+    if not ids:
+        return Step([], _last_looked_at(connection, account_id, wanted, _LOOKED, after=after))
+    first, last = ids[0].request_id, ids[-1].request_id
+    of = calls.c.request_id
+    query = call_query().where(calls.c.account_id == account_id, of >= first, of <= last, *_filters(calls.c, wanted))
+    return Step(connection.execute(query.order_by(of)).all(), last)
 
 
 def get(connection: Connection, account_id: int, request_id: bytes, since_ms: int) -> Row[Any] | None:
@@ -161,18 +224,20 @@ def _range(
     """The one range of ids; of several bounds SQLite would look for one and walk through the rest."""
     first, end = first_id(wanted.from_ms), first_id(wanted.to_ms)
     if after is not None:
-        first = max(first, _next(after))
+        first = max(first, _beside(after, 1))
     if before is not None:
         end = min(end, before)
     if prefix := _id_prefix(wanted):
         first = max(first, bytes.fromhex(prefix.ljust(32, "0")))
-        end = min(end, _next(bytes.fromhex(prefix.ljust(32, "f"))))
+        end = min(end, _beside(bytes.fromhex(prefix.ljust(32, "f")), 1))
     ids = calls.c.request_id
     return [calls.c.account_id == account_id, ids >= first, ids < end]
 
 
-def _next(request_id: bytes) -> bytes:
-    return (int.from_bytes(request_id, "big") + 1).to_bytes(len(request_id) + 1, "big")[1:]
+def _beside(request_id: bytes, step: int) -> bytes:
+    """The next id (1) or the one before (-1); of the last and the first, themselves."""
+    number = int.from_bytes(request_id, "big") + step
+    return min(max(number, 0), 2**128 - 1).to_bytes(16, "big")
 
 
 def _id_prefix(wanted: Wanted) -> str:
@@ -207,10 +272,16 @@ def _looked_at(
 
 
 def _last_looked_at(
-    connection: Connection, account_id: int, wanted: Wanted, most: int, before: bytes | None = None
+    connection: Connection,
+    account_id: int,
+    wanted: Wanted,
+    most: int,
+    *,
+    before: bytes | None = None,
+    after: bytes | None = None,
 ) -> bytes | None:
     """The id where looking at `most` rows ended; None where the range ended before."""
-    looked = _looked_at(account_id, wanted, most, before=before, columns=("request_id",))
+    looked = _looked_at(account_id, wanted, most, before=before, after=after, columns=("request_id",))
     found: bytes | None = connection.execute(select(looked.c.request_id).offset(most - 1).limit(1)).scalar()
     return found
 
@@ -240,10 +311,12 @@ def _rows(
     limit: int,
     before: bytes | None = None,
     after: bytes | None = None,
+    columns: Sequence[str] = _COLUMNS,
 ) -> list[Row[Any]]:
-    """The first `limit` rows that match, in the order they are looked at, with the log's columns."""
+    """The first `limit` rows that match, in the order they are looked at."""
     if not _indexed(wanted):
-        looked = _looked_at(account_id, wanted, _LOOKED, before=before, after=after)
+        needed = tuple(dict.fromkeys((*columns, *_named_in(wanted))))
+        looked = _looked_at(account_id, wanted, _LOOKED, before=before, after=after, columns=needed)
         return list(connection.execute(_matches(looked, wanted).limit(limit)))
     # Ids out of the index first: asked for all columns at once, SQLite walks through the whole range instead. It sorts
     # what it joins, so few are taken before many.
@@ -251,7 +324,7 @@ def _rows(
     for most in (_FEW, _LOOKED):
         looked = _looked_at(account_id, wanted, most, before=before, after=after, columns=("request_id",))
         same = (calls.c.account_id == account_id) & (calls.c.request_id == looked.c.request_id)
-        query = select(*(calls.c[name] for name in _COLUMNS)).select_from(looked.join(calls, same))
+        query = select(*(calls.c[name] for name in columns)).select_from(looked.join(calls, same))
         ids = looked.c.request_id
         query = query.where(*_filters(calls.c, wanted)).order_by(ids if after is not None else ids.desc())
         rows = list(connection.execute(query.limit(limit)))
@@ -281,6 +354,6 @@ def _filters(of: Any, wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(of.stream == int(wanted.stream))
     if wanted.text.strip() and not _id_prefix(wanted):
         part = wanted.text.strip()
-        names = (of.model, of.requested_model, of.requester)
-        found.append(or_(*(name.icontains(part, autoescape=True) for name in names)))
+        where = (of.model, of.requested_model, of.requester)
+        found.append(or_(*(name.icontains(part, autoescape=True) for name in where)))
     return found

@@ -47,14 +47,6 @@ class Span(NamedTuple):
     asked_ms: int  # where it would begin if everything were kept
     live: bool  # it ends with now
 
-    def starts(self, zone: str) -> list[int]:
-        """Where its buckets begin."""
-        found, at = [], self.from_ms
-        while at < self.to_ms:
-            found.append(at)
-            at = hour_end(zone, at) if self.hourly else next_day(zone, at)
-        return found
-
     @property
     def cut(self) -> bool:
         """Whether a part of it is no longer kept."""
@@ -102,17 +94,21 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def chips(self) -> list[Chip]:
         """The filters that hold."""
+        return self.chips_with()
+
+    def chips_with(self, **more: str) -> list[Chip]:
+        """The same; what they lead to keeps `more`, the page's own."""
         chips = []
         if self.provider:
-            chips.append(Chip("Provider", PROVIDERS[self.provider].label, self.but(provider="").query()))
+            chips.append(Chip("Provider", PROVIDERS[self.provider].label, self.but(provider="").query(**more)))
         for model in self.models:
             rest = tuple(one for one in self.models if one != model)
-            chips.append(Chip("Model", model, self.but(models=rest).query()))
+            chips.append(Chip("Model", model, self.but(models=rest).query(**more)))
         if self.requester:
-            chips.append(Chip("Requester", self.requester, self.but(requester="").query()))
+            chips.append(Chip("Requester", self.requester, self.but(requester="").query(**more)))
         if self.status:
             text = "no answer" if self.status == "none" else self.status
-            chips.append(Chip("Status", text, self.but(status="").query()))
+            chips.append(Chip("Status", text, self.but(status="").query(**more)))
         return chips
 
     def span(self, zone: str, now_ms: int, kept_ms: int) -> Span:

@@ -86,7 +86,6 @@ PAGES = (
     Page("/logs", Access.SIGNED_IN, get=logs.show),
     Page("/logs.csv", Access.SIGNED_IN, get=logs.export),
     Page("/logs/newer", Access.SIGNED_IN, get=logs.newer),
-    Page("/logs/jump", Access.SIGNED_IN, get=logs.jump),
     Page("/logs/{request_id}", Access.SIGNED_IN, get=logs.show_one),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),

@@ -12,13 +12,18 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from metrion.kit.clock import DAY_MS, HOUR_MS
-from metrion.web.filters import RANGES, STATUS, Asked, read
+from metrion.storage.view import Range
+from metrion.web.filters import RANGES, STATUS, Asked, Span, read
 
 NOW = datetime(2026, 11, 21, 13, 40, tzinfo=UTC)
 
 
 def ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
+
+
+def starts_of(span: Span, zone: str) -> list[int]:
+    return Range(zone, span.from_ms, span.to_ms, span.hourly, ms(NOW)).starts
 
 
 def asked(query: str) -> Asked:
@@ -109,7 +114,7 @@ ZONES = ["UTC", "Asia/Kolkata", "Pacific/Chatham", "Europe/Berlin", "America/St_
 @pytest.mark.parametrize(("name", "days"), [("7d", 7), ("30d", 30), ("90d", 90)])
 def test_days_begin_at_midnight_there_and_end_with_today(zone: str, name: str, days: int) -> None:
     span = asked(f"range={name}").span(zone, ms(NOW), 0)
-    starts = span.starts(zone)
+    starts = starts_of(span, zone)
     local = [datetime.fromtimestamp(start / 1000, ZoneInfo(zone)) for start in starts]
     assert [moment.hour * 60 + moment.minute for moment in local] == [0] * days
     assert local[-1].date() == NOW.astimezone(ZoneInfo(zone)).date()
@@ -119,7 +124,7 @@ def test_days_begin_at_midnight_there_and_end_with_today(zone: str, name: str, d
 @pytest.mark.parametrize("zone", ZONES)
 def test_24_hours_are_those_of_the_zones_clocks(zone: str) -> None:
     span = asked("range=24h").span(zone, ms(NOW), 0)
-    local = [datetime.fromtimestamp(start / 1000, ZoneInfo(zone)) for start in span.starts(zone)]
+    local = [datetime.fromtimestamp(start / 1000, ZoneInfo(zone)) for start in starts_of(span, zone)]
     assert [moment.minute for moment in local] == [0] * 24
     assert span.to_ms - HOUR_MS <= ms(NOW) < span.to_ms
     assert (span.hourly, span.live) == (True, True)
@@ -129,7 +134,7 @@ def test_24_hours_are_those_of_the_zones_clocks(zone: str) -> None:
 def test_a_day_alone_has_the_hours_it_has(day: str, hours: int) -> None:
     span = asked(f"from={day}&to={day}").span("Europe/Berlin", ms(NOW), 0)
     assert span.to_ms - span.from_ms == hours * HOUR_MS
-    assert (len(span.starts("Europe/Berlin")), span.hourly, span.live) == (hours, True, False)
+    assert (len(starts_of(span, "Europe/Berlin")), span.hourly, span.live) == (hours, True, False)
 
 
 def test_nothing_is_shown_that_is_no_longer_kept() -> None:
@@ -141,7 +146,7 @@ def test_nothing_is_shown_that_is_no_longer_kept() -> None:
     assert (by_hour.from_ms, by_hour.cut) == (ms(datetime(2026, 11, 14, 14, tzinfo=UTC)), True)
     gone = asked("from=2026-10-01&to=2026-10-05").span("UTC", ms(NOW), kept)
     assert gone.empty
-    assert gone.starts("UTC") == []
+    assert starts_of(gone, "UTC") == []
 
 
 def test_a_range_of_ones_own_lives_as_long_as_it_holds_now() -> None:

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import date, datetime
 from functools import partial
-from typing import Any, NamedTuple, get_args
-from urllib.parse import parse_qsl
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from metrion.accounts.plans import PLANS, visible_since
 from metrion.kit.clock import now_ms
 from metrion.kit.ids import first_id
+from metrion.kit.zones import local_date
 from metrion.ledger.explain import Explained, explain_row
 from metrion.providers import PROVIDERS
 from metrion.storage import search
 from metrion.storage.database import Connection
+from metrion.storage.pulse import Names, has_calls, used_names
 from metrion.storage.reports import CALL_FIELDS, call_fields, cost_history
 from metrion.storage.search import Count, Found, Sort, Wanted
 from metrion.web import filters
 from metrion.web.figures import zone
-from metrion.web.filters import STATUS, Asked
+from metrion.web.filters import RANGES, STATUS, Asked, Chip
 from metrion.web.visit import Visit
 
-_SORTS: dict[str, Sort] = {name: name for name in get_args(Sort)}
+_SORTS: dict[str, Sort] = {"cost": "cost", "latency": "latency", "tokens": "tokens"}
+_SORT_WORDS = {"": "Newest first", "cost": "Highest cost", "latency": "Slowest", "tokens": "Most tokens"}
 CSV_FIELDS = tuple(name for name in CALL_FIELDS if name != "usage_raw")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
 _LONGEST_TEXT = 256
@@ -43,30 +47,39 @@ class _Query(NamedTuple):
     text: str
     stream: bool | None
     sort: Sort
+    at: str  # the page that begins at a moment of the account's zone: 2026-11-21T09:30
     before: bytes | None  # the page behind this id
     after: bytes | None  # the page in front of it
     page: int  # where it is not sorted by time
 
+    @property
+    def own(self) -> dict[str, str]:
+        """What the log asks for beside range and filters, as it stands in an address."""
+        stream = "" if self.stream is None else "yes" if self.stream else "no"
+        return {"q": self.text, "stream": stream, "sort": "" if self.sort == "time" else self.sort}
+
     def link(self, **changed: str) -> str:
         """The query string of this page with something changed."""
-        own = {"q": self.text, "sort": "" if self.sort == "time" else self.sort}
-        own["stream"] = "" if self.stream is None else "yes" if self.stream else "no"
-        return self.asked.query(**(own | changed))
+        return self.asked.query(**(self.own | changed))
 
-    def fields(self) -> list[tuple[str, str]]:
-        """The same as hidden fields of a form."""
-        return parse_qsl(self.link().removeprefix("?"))
+    @property
+    def chips(self) -> list[Chip]:
+        """The filters that hold, with the way to drop each."""
+        chips = self.asked.chips_with(**self.own)
+        if self.stream is not None:
+            chips.append(Chip("Streamed", self.own["stream"], self.link(stream="")))
+        return chips
 
 
 def _query(visit: Visit) -> _Query:
     given = visit.request.query_params
-    sort = given.get("sort", "")
     page = given.get("page", "")
     return _Query(
         filters.read(given),
         given.get("q", "")[:_LONGEST_TEXT],
         {"yes": True, "no": False}.get(given.get("stream", "")),
-        _SORTS.get(sort, "time"),
+        _SORTS.get(given.get("sort", ""), "time"),
+        given.get("at", "")[:16],
         _id(given.get("before", "")),
         _id(given.get("after", "")),
         int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 0,
@@ -81,10 +94,20 @@ def _id(text: str) -> bytes | None:
     return found if len(found) == 16 else None
 
 
+def _moment(text: str, zone_name: str) -> int | None:
+    """The end of a minute (2026-11-21T09:30) of a zone in Unix ms; None where that is none."""
+    try:
+        at = datetime.fromisoformat(text).replace(tzinfo=zone(zone_name))
+        return int(at.timestamp() * 1000) + _MINUTE_MS
+    except (ValueError, OverflowError):
+        return None
+
+
 def _wanted(visit: Visit, query: _Query, now: int) -> Wanted:
     asked = query.asked
-    span = asked.span(visit.account.time_zone, now, visible_since(visit.account.plan, now))
-    first = max(span.asked_ms, visible_since(visit.account.plan, now))  # rows need no whole days
+    kept = visible_since(visit.account.plan, now)
+    span = asked.span(visit.account.time_zone, now, kept)
+    first = max(span.asked_ms, kept)  # rows need no whole days
     return Wanted(
         first,
         max(span.to_ms, first),
@@ -100,36 +123,94 @@ def _wanted(visit: Visit, query: _Query, now: int) -> Wanted:
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Shown(NamedTuple):
+    """The lines of a page, what leads to the pages beside it, and what stands above."""
+
+    rows: Sequence[Any]
+    counted: Count
+    newer: str = ""  # query strings
+    older: str = ""
+    newest: bool = True  # whether nothing stands before it
+    of_tops: bool = False
+
+
 async def show(visit: Visit) -> Response:
     """The log, or for htmx its lines alone."""
     query, now = _query(visit), now_ms()
+    moment = _moment(query.at, visit.account.time_zone)
+    if moment is not None and query.sort == "time":
+        query = query._replace(before=first_id(moment))
     wanted = _wanted(visit, query, now)
-    found, counted, any_ever = await visit.site.read(partial(_read, visit.account.id, query, wanted))
+    account_id = visit.account.id
+
+    def read(connection: Connection) -> tuple[_Shown, bool, Names]:
+        shown = _shown(connection, account_id, query, wanted)
+        ever = bool(shown.rows) or has_calls(connection, account_id)
+        return shown, ever, Names([], []) if visit.by_htmx else used_names(connection, account_id, now)
+
+    shown, any_ever, names = await visit.site.read(read)
+    asked = query.asked
     context: dict[str, Any] = {
         "query": query,
-        "asked": query.asked,
-        "found": found,
-        "counted": counted,
+        "asked": asked,
+        "shown": shown,
         "any_ever": any_ever,
+        "names": names,
+        "days": _days(visit, asked, wanted),
         "providers": PROVIDERS,
         "statuses": STATUS,
-        "first_page": query.before is None and query.after is None and query.page == 0,
-        "with_requester": any(row.requester for row in found.rows) or bool(query.asked.requester),
+        "ranges": RANGES,
+        "sorts": _SORT_WORDS,
+        "with_requester": any(row.requester for row in shown.rows) or bool(asked.requester),
         "plan": PLANS[visit.account.plan],
-        "cut": wanted.from_ms > query.asked.span(visit.account.time_zone, now, 0).from_ms,
+        "cut": wanted.from_ms > asked.span(visit.account.time_zone, now, 0).from_ms,
     }
-    return visit.render("logs/rows.html" if visit.by_htmx else "logs/page.html", **context)
+    response = visit.render("logs/rows.html" if visit.by_htmx else "logs/page.html", **context)
+    if visit.by_htmx:
+        response.headers[_history(visit, query)] = "/logs" + query.link(at=query.at)
+    return response
 
 
-def _read(account_id: int, query: _Query, wanted: Wanted, connection: Connection) -> tuple[Found, Count, bool]:
+def _shown(connection: Connection, account_id: int, query: _Query, wanted: Wanted) -> _Shown:
     if query.sort != "time":
-        found = search.find_greatest(connection, account_id, wanted, query.sort, query.page)
-    elif query.after is not None:
+        return _greatest(connection, account_id, query, wanted)
+    found = Found([])
+    if query.after is not None:
         found = search.find_newer(connection, account_id, wanted, query.after)
-    else:
+    newest = query.before is None and found.newer is None and len(found.rows) < search.PAGE
+    if newest or query.before is not None:  # of a last page that is not full, the first one takes the place
         found = search.find(connection, account_id, wanted, before=query.before)
-    any_ever = bool(found.rows) or bool(search.find(connection, account_id, Wanted(0, wanted.to_ms)).rows)
-    return found, search.count(connection, account_id, wanted), any_ever
+    if newest and len(found.rows) < search.PAGE:
+        counted = Count(len(found.rows), found.older is not None)
+    else:
+        counted = search.count(connection, account_id, wanted)
+    newer = "" if found.newer is None else query.link(after=found.newer.hex())
+    older = "" if found.older is None else query.link(before=found.older.hex())
+    return _Shown(found.rows, counted, newer, older, newest)
+
+
+def _greatest(connection: Connection, account_id: int, query: _Query, wanted: Wanted) -> _Shown:
+    found = search.find_greatest(connection, account_id, wanted, query.sort, query.page)
+    counted = search.count(connection, account_id, wanted)
+    before = query.link(page=str(query.page - 1)) if query.page else ""
+    after = query.link(page=str(query.page + 1)) if found.more else ""
+    return _Shown(found.rows, counted, before, after, query.page == 0, found.of_tops)
+
+
+def _days(visit: Visit, asked: Asked, wanted: Wanted) -> tuple[date, date]:
+    """The range as days, both included: what days of one's own begin with."""
+    if not asked.range:
+        return asked.first, asked.last
+    zone_name = visit.account.time_zone
+    return local_date(zone_name, wanted.from_ms), local_date(zone_name, max(wanted.to_ms - 1, 0))
+
+
+def _history(visit: Visit, query: _Query) -> str:
+    """The header that gives the browser its new address: who goes on typing makes no new entry of its history."""
+    before = QueryParams(urlsplit(visit.request.headers.get("hx-current-url", "")).query)
+    typing = bool(before.get("q")) and bool(query.text)
+    same = _Query(filters.read(before), query.text, *_query(visit)[2:]).link() == query.link()
+    return "hx-replace-url" if typing and same else "hx-push-url"
 
 
 async def newer(visit: Visit) -> Response:
@@ -142,18 +223,8 @@ async def newer(visit: Visit) -> Response:
     found = await visit.site.read(lambda connection: search.find_newer(connection, visit.account.id, wanted, after))
     if not found.rows:
         return Response(status_code=204)
-    return visit.render("logs/newer.html", query=query, number=len(found.rows))
-
-
-async def jump(visit: Visit) -> Response:
-    """To the page that begins at a moment (`at`: 2026-11-21T09:30, in the account's zone)."""
-    query = _query(visit)
-    try:
-        at = datetime.fromisoformat(visit.request.query_params.get("at", "")[:16])
-        moment = int(at.replace(tzinfo=zone(visit.account.time_zone)).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return visit.redirect("/logs" + query.link())
-    return visit.redirect("/logs" + query.link(before=first_id(moment + _MINUTE_MS).hex()))
+    more = found.newer is not None
+    return visit.render("logs/newer.html", query=query, number=len(found.rows), more=more)
 
 
 # ── one request ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,18 +311,16 @@ async def export(visit: Visit) -> Response:
 async def _lines(visit: Visit, wanted: Wanted) -> AsyncIterator[bytes]:
     """Each step reads for a moment and lets go, so that a slow reader holds nothing up."""
     yield _written([CSV_FIELDS])
-    after: bytes | None = None
-    while True:
+    after: bytes | None = bytes(16)
+    while after is not None:
         text, after = await visit.site.read(partial(_step, visit.account.id, wanted, after))
-        if after is None:
-            return
-        yield text
+        if text:
+            yield text
 
 
-def _step(account_id: int, wanted: Wanted, after: bytes | None, connection: Connection) -> tuple[bytes, bytes | None]:
-    rows = search.find_older_first(connection, account_id, wanted, after, _CSV_ROWS)
-    lines = ([cell(call[name]) for name in CSV_FIELDS] for call in map(call_fields, rows))
-    return _written(lines), rows[-1].request_id if rows else None
+def _step(account_id: int, wanted: Wanted, after: bytes, connection: Connection) -> tuple[bytes, bytes | None]:
+    step = search.find_older_first(connection, account_id, wanted, after, _CSV_ROWS)
+    return _written([cell(call[name]) for name in CSV_FIELDS] for call in map(call_fields, step.rows)), step.after
 
 
 def _written(lines: Iterable[Iterable[str]]) -> bytes:
