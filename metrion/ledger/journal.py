@@ -71,15 +71,14 @@ class Journal:
             self._thens_after_sync.append(then)
         else:
             self._thens.append(then)
-        self._unsettled[self._segment] += 1
         return self._segment
 
     def _flush(self) -> None:
-        data = b"".join(self._records)
+        records, self._records = self._records, []
         thens, self._thens = self._thens, []
         after_sync, self._thens_after_sync = self._thens_after_sync, []
-        self._records = []
-        kept = self._write(data)
+        self._unsettled[self._segment] += len(records)
+        kept = self._write(b"".join(records))
         # Before anybody is told: what they append then is to lie in the segment whose number it got.
         if self._size > _SEGMENT_BYTES or self._sealing:
             self._open_next()

@@ -244,7 +244,7 @@ class Exchange(ExchangeState):
         tap, call = self._tap, self._call
         if tap is not None and call is not None:  # nearly every piece of a stream
             call.response_bytes += len(piece)
-            closing = tap.feed(piece)
+            closing = not tap.keeps(piece) and tap.feed(piece)
         else:
             closing = self._meter(piece) if piece else False
         front = self._front

@@ -117,7 +117,6 @@ class Length:
     """A body of a known number of bytes."""
 
     __slots__ = ("done", "left")
-    whole_chunk = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -138,7 +137,6 @@ class UntilClose:
     """A body that ends with its connection."""
 
     __slots__ = ("done",)
-    whole_chunk = False
 
     def __init__(self) -> None:
         self.done = False
@@ -148,33 +146,29 @@ class UntilClose:
 
 
 class Chunked:
-    """A chunked body; extensions and trailers are read and dropped, and bounded. `feed` raises BadMessage.
+    """A chunked body; extensions and trailers are read and dropped, and bounded. `feed` raises BadMessage."""
 
-    `whole_chunk`: what was last fed was one chunk, whole and plain, so that it may be passed on as it is.
-    """
-
-    __slots__ = ("_between", "_held", "_left", "_trailer", "done", "whole_chunk")
+    __slots__ = ("_between", "_held", "_left", "_trailer", "done")
 
     def __init__(self) -> None:
         self.done = False
-        self.whole_chunk = False
         self._between = True  # the next byte begins a chunk
         self._left = 0  # bytes of the current chunk still to come, its closing CRLF included
         self._held = b""  # an unfinished size or trailer line
         self._trailer = -1  # bytes of trailer read; -1: not there yet
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        if self._between:  # the usual case of a stream: one event, one chunk, one piece
-            start = data.find(b"\r\n", 0, _USUAL_SIZE_LINE)
-            if start > 0:
-                length = _size(data[:start])
-                if length and len(data) == start + length + 4 and data.endswith(b"\r\n"):
-                    self.whole_chunk = True
-                    return data[start + 2 : -2], b""
-        self.whole_chunk = False
-        return self._feed(data)
+    def whole(self, data: bytes) -> bytes:
+        """The payload where `data` is one chunk, whole and plain, that may be passed on as it is; else b"".
 
-    def _feed(self, data: bytes) -> tuple[bytes, bytes]:
+        The usual case of a stream: one event, one chunk, one piece. Nothing is taken of any other: `feed` it.
+        """
+        if self._between:
+            start = data.find(b"\r\n", 0, _USUAL_SIZE_LINE)
+            if start > 0 and len(data) == start + _size(data[:start]) + 4 and data.endswith(b"\r\n"):
+                return data[start + 2 : -2]
+        return b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
         if self._held:
             data = self._held + data
             self._held = b""

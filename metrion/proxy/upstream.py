@@ -103,6 +103,9 @@ class Upstream(asyncio.Protocol):
             if reader is None:
                 self._read_head(listener, data)
                 return
+            if type(reader) is http1.Chunked and (piece := reader.whole(data)):
+                listener.on_answer_body(piece, data)
+                return
             piece, rest = reader.feed(data)
         except BadMessage as problem:
             self._fail(f"sent what is not HTTP: {problem}")
@@ -110,7 +113,7 @@ class Upstream(asyncio.Protocol):
         if reader.done:
             self._end_answer(listener, piece, rest)
         elif piece:
-            listener.on_answer_body(piece, data if reader.whole_chunk else None)
+            listener.on_answer_body(piece, None)
 
     def _read_head(self, listener: Listener, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data

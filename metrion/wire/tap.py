@@ -1,6 +1,6 @@
 """Tap: reads an answer while it passes.
 
-Contract: nothing here delays, alters or breaks an answer. `open_tap`, `feed` and `finish` do not raise; what cannot be
+Contract: nothing here delays, alters or breaks an answer. `open_tap` and a tap's methods do not raise; what cannot be
 decompressed or parsed gives a Reading that knows less, and a bug of ours is caught here, once, and named in its facts.
 """
 
@@ -53,6 +53,10 @@ class Tap(Protocol):
     @property
     def reading(self) -> Reading:
         """What was seen so far."""
+
+    @property
+    def keeps(self) -> Callable[[bytes], bool]:
+        """Takes a piece that may be looked at later, and says so; `feed` any other. For the sake of streams."""
 
     def feed(self, data: bytes) -> bool:
         """Take the body as on the wire (chunked framing removed), cut anywhere.
@@ -112,7 +116,7 @@ def read_at_once(
 class _BodyTap:
     """Decompresses where needed, finds out how the body is framed, and feeds the reader for that."""
 
-    __slots__ = ("_closes", "_content_type", "_format", "_held", "_next", "_reader", "_status", "reading")
+    __slots__ = ("_closes", "_content_type", "_format", "_held", "_next", "_reader", "_status", "keeps", "reading")
 
     def __init__(self, format: str, status: int, content_type: str, content_encoding: str, held: Held | None) -> None:
         self._format = format
@@ -122,6 +126,7 @@ class _BodyTap:
         self.reading = Reading()
         self._closes = status < 400 and bool(FORMATS[format].closing)
         self._reader: _Reader | None = None
+        self.keeps: Callable[[bytes], bool] = _keeps_nothing
         self._next: Callable[[bytes], None] = self._begin
         if not is_identity(content_encoding):
             try:
@@ -149,8 +154,11 @@ class _BodyTap:
     def _begin(self, data: bytes) -> None:
         """Take uncompressed bytes until the reader is chosen; from then on it is fed directly."""
         self._pass_on(data)
-        if self._reader is not None:
-            self._next = self._reader.feed
+        reader = self._reader
+        if reader is not None:
+            self._next = reader.feed
+            if isinstance(reader, SseReader):
+                self.keeps = reader.keeps
 
     def _pass_on(self, data: bytes) -> None:
         if self._reader is None:
@@ -176,7 +184,7 @@ class _BodyTap:
         return _Deaf()
 
     def _give_up(self, bug: Exception) -> None:
-        self._next = _ignore
+        self._next, self.keeps = _ignore, _keeps_nothing
         self.reading.facts["tap_failed"] = type(bug).__name__
 
 
@@ -185,6 +193,10 @@ class _Deaf:
 
     def feed(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
+
+
+def _keeps_nothing(data: bytes) -> bool:
+    return False
 
 
 def _ignore(data: bytes) -> None:

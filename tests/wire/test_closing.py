@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import pytest
 
@@ -29,6 +30,10 @@ OPEN_ENDED = [
 ]
 
 
+def events_of(stream: bytes) -> list[bytes]:
+    return re.findall(rb"(?s).+?(?:\r\n\r\n|\n\n)", stream)
+
+
 @pytest.mark.parametrize(("format", "stream"), STREAMS)
 @pytest.mark.parametrize("size", [1, 7, 70, 100_000])
 def test_closed_once_the_closing_event_is_whole(format: str, stream: bytes, size: int) -> None:
@@ -38,6 +43,18 @@ def test_closed_once_the_closing_event_is_whole(format: str, stream: bytes, size
     for at in range(0, len(body), size):
         assert not tap.feed(body[at : at + size])
     assert tap.feed(stream[-1:])
+
+
+@pytest.mark.parametrize(("format", "stream"), STREAMS)
+def test_closed_with_the_closing_event_where_each_comes_by_itself(format: str, stream: bytes) -> None:
+    tap = open_tap(format, 200, "text/event-stream", "")
+    assert tap is not None
+    *earlier, closing = events_of(stream)
+    for event in earlier + [earlier[1]] * 40:
+        assert tap.keeps(event) or not tap.feed(event)
+    assert tap.keeps(earlier[1])  # what holds nothing may be looked at later, but not what closes
+    assert not tap.keeps(closing)
+    assert tap.feed(closing)
 
 
 def test_closed_is_seen_through_compression() -> None:

@@ -11,8 +11,8 @@ from metrion.wire.format import Format
 from metrion.wire.sse import SseReader
 
 
-def stream(*pieces: bytes) -> tuple[list[bytes], Reading]:
-    """The documents that the reader hands to its format, and the reading."""
+def stream(*pieces: bytes, at_once: bool = False) -> tuple[list[bytes], Reading]:
+    """The documents that the reader hands to its format, and the reading; `at_once`: nothing is kept for later."""
     seen = []
 
     def read(document: bytes, reading: Reading) -> None:
@@ -23,7 +23,8 @@ def stream(*pieces: bytes) -> tuple[list[bytes], Reading]:
     reading = Reading()
     reader = SseReader(Format(re.compile(rb'"usage"\s*:\s*\{'), read), reading)
     for piece in pieces:
-        reader.feed(piece)
+        if at_once or not reader.keeps(piece):
+            reader.feed(piece)
     reader.finish()
     return seen, reading
 
@@ -82,4 +83,39 @@ def test_any_bytes_cut_anywhere_are_read_alike(body: bytes, cuts: list[int]) -> 
     body = body.replace(b"\x00", b"\n").replace(b"\x01", b"\r").replace(b"\x02", b"data: x")
     edges = sorted({min(cut, len(body)) for cut in cuts} | {0, len(body)})
     pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
-    assert stream(*pieces)[0] == stream(body)[0]
+    assert stream(*pieces)[0] == stream(*pieces, at_once=True)[0] == stream(body)[0]
+
+
+EVENTS = [
+    b"data: 1\n\n",
+    b"event: e\ndata: 2\n\n",
+    b": .\n\n",
+    b'data: {"usage":null}\n\n',
+    b'data: {"usage": null}\n\n',
+    b'data: {"usage":{"a":1}}\n\n',
+    b'data: {"usage":null,"x":{"usage":{"a":2}}}\n\n',
+    b'data: "error"\n\n',
+    b"data: 3\r\n\r\n",
+    b"data: 4\n\ndata: 5\n\n",
+    b"data: " + b"6" * 5000 + b"\n\n",
+    b"data: 7",
+]
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=50))
+def test_events_that_were_kept_tell_what_they_tell_at_once(events: list[bytes]) -> None:
+    pieces = [b"data: model\n\n", *events]
+    assert stream(*pieces)[0] == stream(*pieces, at_once=True)[0] == stream(b"".join(pieces))[0]
+
+
+def test_a_piece_of_a_busy_stream_is_kept_until_there_are_some() -> None:
+    reader = SseReader(
+        Format(re.compile(rb'"usage"\s*:\s*\{'), lambda _, reading: setattr(reading, "model", "m")), Reading()
+    )
+    assert not reader.keeps(b"data: model\n\n")
+    reader.feed(b"data: model\n\n")
+    kept = [reader.keeps(b"data: 1\n\n") for _ in range(20)]
+    assert kept == [True] * 16 + [False] * 4
+    reader.feed(b"data: 1\n\n")
+    assert reader.keeps(b"data: 1\n\n")
+    assert not reader.keeps(b"data: 1\n")  # an event that is cut
