@@ -59,7 +59,10 @@ def known_host(host: str, settings: Settings) -> bool:
 
     Somebody else's name that leads here (DNS rebinding) would let a foreign page read ours.
     """
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # nobody's name
+        return False
     if is_loopback(name):
         return True
     if settings.public_url:
@@ -77,4 +80,7 @@ def same_origin(scope: Scope, public_url: str) -> bool:
         return False
     if not origin or origin == "null":
         return bool(site)
-    return origin == public_url or urlsplit(origin).netloc == header(scope, b"host")
+    try:
+        return origin == public_url or urlsplit(origin).netloc == header(scope, b"host")
+    except ValueError:  # not what a browser sends
+        return False

@@ -55,6 +55,7 @@ OPEN = Settings(host=ANY)
         (LOCAL, "[::1]:8000", True),
         (LOCAL, "metrion.example.com", False),  # a foreign name that leads to this machine
         (LOCAL, "", False),
+        (OPEN, "[", False),
         (PUBLIC, "metrion.example.com", True),
         (PUBLIC, "METRION.example.com:443", True),
         (PUBLIC, "evil.example.com", False),
@@ -79,6 +80,7 @@ def test_only_our_own_names_are_answered(settings: Settings, host: str, known: b
         ({"origin": "http://127.0.0.1:8000", "host": "127.0.0.1:8000"}, True),
         ({"origin": "http://127.0.0.1:9000", "host": "127.0.0.1:8000"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://["}, False),
         ({"origin": "https://m.example.evil.example"}, False),
         ({}, False),
     ],
