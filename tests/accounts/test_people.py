@@ -87,6 +87,9 @@ def test_an_address_has_one_account(database: Database, vault: Vault, account: i
     [
         ("ada", "", "email"),
         ("<script>@example.com", "", "email"),
+        (".ada@example.com", "", "email"),
+        ("ada..b@example.com", "", "email"),  # of which mail's own rules know nothing either
+        (f"{'a' * 65}@example.com", "", "email"),
         ("b@c.d", "x" * 81, "name"),
         ("b@c.d", "a\nb", "name"),
     ],
