@@ -122,6 +122,17 @@ def confirm(connection: Connection, account_id: int) -> None:
     stored.update_account(connection, account_id, confirmed_ms=now_ms())
 
 
+def let_in(connection: Connection, account_id: int, agent: str, address: str, *, by: str | None = None) -> str:
+    """Start a session and return its cookie. `by`: the hash of the password that was typed.
+
+    InputError where the account or that password ended while it was checked, so that nobody comes in after them.
+    """
+    person = get_person(connection, account_id)
+    if person is None or person.disabled or (by is not None and person.password_hash != by):
+        raise InputError("The account was changed just now. Log in again.")
+    return sessions.start_session(connection, account_id, agent, address)
+
+
 def set_password(connection: Connection, account_id: int, password_hash: str, *, but: bytes | None = None) -> None:
     """Set a password. Every session ends but the one of digest `but`, and so do codes and sign-in links under way."""
     stored.update_account(connection, account_id, password=password_hash)

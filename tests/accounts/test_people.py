@@ -157,6 +157,30 @@ def test_a_new_password_ends_every_other_way_in(database: Database, vault: Vault
     assert person(database, other).password_hash is None
 
 
+def test_nobody_comes_in_after_the_password_or_the_account_ended(database: Database, account: int) -> None:
+    def let_in(account_id: int, by: str | None) -> bool:
+        with database.begin() as connection:
+            cookie = people.let_in(connection, account_id, "Firefox", "192.0.2.1", by=by)
+            return sessions.find_session(connection, cookie) is not None
+
+    with database.begin() as connection:
+        people.set_password(connection, account, "old")
+    assert let_in(account, "old")
+    assert let_in(account, None)  # by a link
+    with database.begin() as connection:
+        people.set_password(connection, account, "new")
+    with pytest.raises(InputError, match="Log in again"):
+        let_in(account, "old")
+    with database.begin() as connection:
+        people.set_disabled(connection, account, disabled=True)
+    for account_id in (account, 99):
+        with pytest.raises(InputError, match="Log in again"):
+            let_in(account_id, None)
+    with database.begin() as connection:
+        people.set_disabled(connection, account, disabled=False)
+        assert sessions.list_sessions(connection, account) == []  # none waited for that
+
+
 def test_a_hash_is_renewed_unless_the_password_was_changed_meanwhile(database: Database, account: int) -> None:
     with database.begin() as connection:
         people.set_password(connection, account, "old")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from metrion.accounts import people
@@ -157,7 +158,8 @@ async def log_in(visit: Visit) -> Response:
         code = 422 if isinstance(problem, InputError) else 429
         errors = {field: str(problem)}
         return visit.render("entry/login.html", code, email=form["email"], next=going, errors=errors)
-    await start(visit, person.id)
+    await start(visit, person.id, by=person.password_hash)
+    await _renew_hash(visit, person, form["password"])
     return visit.redirect(going)
 
 
@@ -175,10 +177,15 @@ async def _check_login(visit: Visit, form: Form) -> Person:
     if person.disabled:
         raise InputError(DISABLED, "email")
     site.limits.reset("login_account", key)
-    if site.passwords.needs_rehash(stored):
-        renewed, account_id = await site.passwords.hash(form["password"]), person.id
-        await site.change(lambda connection: people.renew_hash(connection, account_id, stored, renewed))
     return person
+
+
+async def _renew_hash(visit: Visit, person: Person, password: str) -> None:
+    """Keep the password that was typed at today's cost."""
+    before, site = person.password_hash, visit.site
+    if before is not None and site.passwords.needs_rehash(before):
+        renewed = await site.passwords.hash(password)
+        await site.change(lambda connection: people.renew_hash(connection, person.id, before, renewed))
 
 
 def _find(connection: Connection, email: str) -> tuple[Person | None, list[str]]:
@@ -187,16 +194,19 @@ def _find(connection: Connection, email: str) -> tuple[Person | None, list[str]]
     return person, [one.address for one in list_sessions(connection, person.id)] if person else []
 
 
-async def start(visit: Visit, account_id: int) -> None:
-    """Sign in anew; a session this browser had before ends."""
+async def start(visit: Visit, account_id: int, *, by: str | None = None) -> None:
+    """Sign in anew; a session this browser had before ends. `by` and 403: see `people.let_in`."""
     before = visit.session
 
     def act(connection: Connection) -> str:
         if before is not None:
             end_session(connection, before.id, before.digest)
-        return start_session(connection, account_id, visit.agent, visit.address)
+        return people.let_in(connection, account_id, visit.agent, visit.address, by=by)
 
-    visit.sign_in(await visit.site.change(act))
+    try:
+        visit.sign_in(await visit.site.change(act))
+    except InputError as problem:
+        raise HTTPException(403, str(problem)) from None
 
 
 async def log_out(visit: Visit) -> Response:
