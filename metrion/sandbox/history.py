@@ -105,9 +105,9 @@ _MISHAPS = {  # by provider: on which days before now, from which hour to which,
 
 
 def history(account_id: int, now_ms: int, seed: int) -> Iterator[Call]:
-    """About 19,000 ended calls of the 30 days before `now_ms`, oldest first."""
+    """About 19,000 ended calls of the 30 days (UTC) that end with `now_ms`, oldest first."""
     rng = Random(seed)  # noqa: S311 (sample data)
-    first_ms = (now_ms - DAYS * DAY_MS) // HOUR_MS * HOUR_MS
+    first_ms = (now_ms // DAY_MS - DAYS + 1) * DAY_MS
     number = 0
     for hour_ms in range(first_ms, now_ms, HOUR_MS):
         starts = sorted(rng.randrange(HOUR_MS) for _ in range(_how_many(rng, hour_ms, first_ms)))
@@ -124,7 +124,7 @@ def _how_many(rng: Random, hour_ms: int, first_ms: int) -> int:
 
 
 def _call(rng: Random, account_id: int, number: int, started_ms: int, now_ms: int) -> Call:
-    day = max(DAYS - 1 - (now_ms - started_ms) // DAY_MS, 0)
+    day = DAYS - 1 - (now_ms // DAY_MS - started_ms // DAY_MS)
     hour = started_ms // HOUR_MS % 24
     usual = [one for one in HABITS if one.since <= day < one.until]
     weights = [one.weight * (6 if hour < 6 else 0.4) if one.nightly else one.weight for one in usual]
@@ -200,9 +200,9 @@ def _answer(rng: Random, call: Call, habit: Habit, *, caching: bool) -> None:
     first_us = habit.first_ms * 1000 * busy * rng.lognormvariate(0, 0.3)
     text_us = answer / habit.per_second * 1e6 * rng.lognormvariate(0, 0.15) if answer else 0
     own_us = rng.randrange(250, 900)
-    call.provider_us = round(first_us + (0 if habit.stream else text_us))
-    call.ttft_us = call.provider_us + own_us
-    call.latency_us = round(first_us + text_us) + own_us
+    call.provider_us = round(first_us + text_us)
+    call.latency_us = call.provider_us + own_us
+    call.ttft_us = round(first_us) + own_us if habit.stream else call.latency_us
     call.response_bytes = answer * 5 + 300
     call.outcome = Outcome.CLIENT_GONE.value if habit.stream and rng.random() < 0.004 else Outcome.OK.value
     usage = _usage(call.provider, habit, prompt, cached, answer)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
 from metrion.web.pages import deletion, entry, errors, integrate, links, logs, operator, profile, root, settings
+from metrion.web.pages.dashboard import show as dashboard
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
 from metrion.web.visit import TooMany, Visit
@@ -59,6 +60,13 @@ PAGES = (
     Page("/code/again", Access.ANYBODY, post=entry.send_again),
     Page("/link/{token}", Access.ANYBODY, get=links.show_sign_in, post=links.sign_in),
     Page("/claim/{token}", Access.ANYBODY, get=links.show_claim, post=links.claim),
+    Page("/dashboard", Access.SIGNED_IN, get=dashboard.show_overview),
+    Page("/dashboard/costs", Access.SIGNED_IN, get=dashboard.show_costs),
+    Page("/dashboard/latency", Access.SIGNED_IN, get=dashboard.show_latency),
+    Page("/dashboard/errors", Access.SIGNED_IN, get=dashboard.show_errors),
+    Page("/dashboard/sources", Access.SIGNED_IN, get=dashboard.show_sources),
+    Page("/dashboard/sources/{requester:path}", Access.SIGNED_IN, get=dashboard.show_source),
+    Page("/dashboard/live", Access.SIGNED_IN, get=dashboard.show_live),
     Page("/integrate", Access.SIGNED_IN, get=integrate.show),
     Page("/integrate/first", Access.SIGNED_IN, get=integrate.show_first),
     Page("/integrate/token", Access.SIGNED_IN, post=integrate.reveal),

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from metrion.accounts.limits import Limits
 from metrion.accounts.passwords import Passwords
 from metrion.accounts.vault import Vault
+from metrion.alerts.engine import Engine as Alerts
 from metrion.billing.service import Billing
 from metrion.config import Settings
 from metrion.mail.letters import Letters
@@ -21,6 +22,7 @@ from metrion.prices.chat import ChatModels
 from metrion.rates.latest import LatestRates
 from metrion.storage.database import Connection, Engine
 from metrion.web.assets import Assets
+from metrion.web.known import KnownNames
 
 T = TypeVar("T")
 _READERS = 4
@@ -47,6 +49,7 @@ class Site:
         address: str,
         wake_mail: Callable[[], None],
         billing: Billing | None,
+        alerts: Alerts,
         month_used: Callable[[int], int],
         sandbox: bool = False,
     ) -> None:
@@ -61,12 +64,14 @@ class Site:
         self.mail_on = mail_on(settings)
         self.letters = Letters(self.public_url)
         self.billing = billing
+        self.alerts = alerts
         self.month_used = month_used  # how many calls of this month count, of an account on the free plan
         self._wake_mail = wake_mail
         self.passwords = Passwords()
         self.limits = Limits()
         self.models = ChatModels(lambda: settings.own_prices)
         self.rates = LatestRates(settings.data_dir)
+        self.known = KnownNames()
         self._reader = reader
         self._change = change
         self._threads = ThreadPoolExecutor(_READERS, "metrion-page")

@@ -19,7 +19,7 @@ def test_it_is_a_month_in_order() -> None:
     assert 15_000 < len(CALLS) < 25_000
     starts = [call.started_ms for call in CALLS]
     assert starts == sorted(starts)
-    assert NOW - (DAYS + 1) * DAY_MS < starts[0] < NOW - (DAYS - 1) * DAY_MS
+    assert (NOW // DAY_MS - DAYS + 1) * DAY_MS <= starts[0] < NOW - (DAYS - 2) * DAY_MS
     assert NOW - DAY_MS < starts[-1] < NOW
     ids = [call.id for call in CALLS]
     assert len(set(ids)) == len(ids)
@@ -42,5 +42,6 @@ def test_all_of_it_is_understood() -> None:
     assert {row["requester"] for row in rows} == {habit.requester for habit in HABITS}
     ended = Counter(row["outcome"] for row in rows)
     assert ended.keys() == {Outcome.OK, Outcome.PROVIDER_ERROR, Outcome.REJECTED, Outcome.CLIENT_GONE}
-    assert all(row["latency_us"] >= row["ttft_us"] >= row["provider_us"] >= 0 for row in rows if row["stream"])
+    assert all(0 < row["ttft_us"] <= row["latency_us"] for row in rows)
+    assert all(0 <= row["latency_us"] - row["provider_us"] < 1000 for row in rows)
     assert sum(row["saved_nano"] for row in rows) > 0
