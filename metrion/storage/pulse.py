@@ -1,4 +1,4 @@
-"""Whether an account has recorded anything, whether anything is new, and which names it used: what a page asks first."""
+"""Whether an account has recorded anything, whether anything is new, which names it used: what a page asks first."""
 
 from __future__ import annotations
 
