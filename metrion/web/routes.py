@@ -152,13 +152,14 @@ def _route(site: Site, page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
         answer = answers[request.method]
         assert answer is not None
-        return await _answer(request, site, answer, page.access)
+        return await _answer(request, site, answer, page)
 
     return Route(page.path, endpoint, methods=[method for method, answer in answers.items() if answer])
 
 
-async def _answer(request: Request, site: Site, answer: Answer, access: Access = Access.ANYBODY) -> Response:
-    """Find out who asks, whether they may, and answer; whatever goes wrong is a page too."""
+async def _answer(request: Request, site: Site, answer: Answer, page: Page | None = None) -> Response:
+    """Find out who asks, whether they may, and answer; whatever goes wrong is a page too. `page`: None for no page."""
+    access, path = (page.access, page.path) if page else (Access.ANYBODY, "")
     visit = Visit(request, site, None)
     try:
         await _recognize(visit)
@@ -174,10 +175,11 @@ async def _answer(request: Request, site: Site, answer: Answer, access: Access =
     except BusyError:
         return await errors.show(visit, 503, seconds=1)
     except Exception as problem:
-        # The message may quote what somebody typed, or a key: only the kind and the place are logged.
+        # The message may quote what somebody typed, or a key, and the address may be a link that lets people in:
+        # only the kind, the place and the page are logged.
         error_id = secrets.token_hex(6)
         place = _place(problem)
-        log.error("page_failed", id=error_id, path=request.url.path, why=type(problem).__name__, at=place)
+        log.error("page_failed", id=error_id, path=path, why=type(problem).__name__, at=place)
         return await errors.show(visit, 500, error_id=error_id)
 
 

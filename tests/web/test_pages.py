@@ -119,4 +119,8 @@ def test_what_breaks_is_told_with_an_id(new_metrion: NewMetrion) -> None:
     lines = [json.loads(line) for line in metrion.log.read_text().splitlines() if line.startswith("{")]
     failed = [line for line in lines if line["event"] == "page_failed"]
     assert failed[0]["id"] in page.text
+    assert failed[0]["path"] == "/"
+    assert browser.get("/link/a-token-that-lets-in").status == 500
+    assert '"/link/{token}"' in metrion.log.read_text()
+    assert "a-token-that-lets-in" not in metrion.log.read_text()
     assert "somebody's-cookie" not in metrion.log.read_text()
