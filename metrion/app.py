@@ -20,6 +20,7 @@ from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
 from metrion.accounts.people import claim_link
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
+from metrion.alerts.engine import Engine as Alerts
 from metrion.billing.connect import connect
 from metrion.billing.desk import Desk
 from metrion.billing.service import OPERATIONS as BILLING_OPERATIONS
@@ -37,11 +38,13 @@ from metrion.ledger.journal import Journal
 from metrion.ledger.operations import OPERATIONS as LEDGER_OPERATIONS
 from metrion.ledger.recovery import recover
 from metrion.ledger.writer import Writer
+from metrion.mail.outbox import mail_on
 from metrion.mail.sender import Sender
 from metrion.prices.catalog import PriceBook
 from metrion.proxy.admit import WINDOW, Admission
 from metrion.proxy.front import Front, PageProtocol
 from metrion.proxy.proxy import Proxy
+from metrion.rates.daily import DailyRates
 from metrion.rates.refresh import Refresher
 from metrion.storage import accounts as stored
 from metrion.storage.database import Connection, Database, migrate, open_reader, open_writer
@@ -106,7 +109,15 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     folder = Folder(writer)
     changes = Changes(writer, registry, admission, caretaker.wake)
     billing = _billing(settings, vault, changes, mail, listener)
-    site = _site(settings, vault, changes, mail, billing, admission, listener, sandbox)
+    alerts = Alerts(
+        vault,
+        DailyRates(settings.data_dir),
+        settings.public_url or _address(listener),
+        mail=mail_on(settings),
+        wake=lambda: cast(None, loop.call_soon_threadsafe(mail.wake)),
+    )
+    writer.then(alerts.look)
+    site = _site(settings, vault, changes, mail, billing, alerts, admission, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
     server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
@@ -203,6 +214,7 @@ def _site(
     changes: Changes,
     mail: Sender,
     billing: Billing | None,
+    alerts: Alerts,
     admission: Admission,
     listener: socket.socket,
     sandbox: bool,
@@ -218,6 +230,7 @@ def _site(
         address=_address(listener),
         wake_mail=mail.wake,
         billing=billing,
+        alerts=alerts,
         month_used=lambda account_id: admission.month_used(account_id, now_ms()),
         sandbox=sandbox,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
+from metrion.alerts import sums as alert_sums
 from metrion.ledger import days
 from metrion.ledger.groups import Group, Key, Sums, add, durations, errors, group, sum_up
 from metrion.storage import totals
@@ -21,7 +22,9 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
     """Count `rows`; take back those that were counted as `taken` and have changed since."""
     if not (rows or taken):
         return
-    folds = totals.find_folds(connection, set(map(_ACCOUNT, chain(rows, taken))))
+    account_ids = set(map(_ACCOUNT, chain(rows, taken)))
+    folds = totals.find_folds(connection, account_ids)
+    alert_sums.count(connection, account_ids, rows, taken)
     sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
     hours = _hours(connection, sides)
     for table, sums in hours.items():
@@ -88,7 +91,7 @@ def _count_late_rows(
 
 
 def _remember(connection: Connection, folds: Mapping[int, Fold], groups: Sequence[Group]) -> None:
-    """Keep when each account made its latest call and used its keys, and how many rows are to be paired."""
+    """Keep when each account made its latest call and used its keys, and how many rows wait to be folded."""
     together: defaultdict[tuple[int, str, str], list[Row]] = defaultdict(list)
     for one in groups:
         together[one.account_id, one.provider, one.mode] += one.rows
@@ -99,5 +102,5 @@ def _remember(connection: Connection, folds: Mapping[int, Fold], groups: Sequenc
         new[key[0]] += len(rows)
         last[key[0]] = max(last[key[0]], used[key])
     for account_id, fold in folds.items():
-        totals.save_fold(connection, fold._replace(last_ms=last[account_id], unpaired=fold.unpaired + new[account_id]))
+        totals.save_fold(connection, fold._replace(last_ms=last[account_id], waiting=fold.waiting + new[account_id]))
     totals.set_used(connection, used)

@@ -84,6 +84,7 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()  # a command waits, or we stop: write what there is now
+        self._look: Callable[[Database], None] | None = None
         self._gone: set[int] = set()
         self._backlog = 0
         self.dropped = 0  # calls of accounts that are gone
@@ -97,6 +98,10 @@ class Writer:
     def ready(self) -> bool:
         """Whether there is room for more calls."""
         return len(self._done) + self._backlog < _BACKLOG
+
+    def then(self, look: Callable[[Database], None]) -> None:
+        """From now on, call this on the writer's thread after each batch, and every few seconds. Before `start`."""
+        self._look = look
 
     def start(self) -> None:
         self._thread.start()
@@ -142,8 +147,16 @@ class Writer:
                     return  # the next start finds them in the journal
             for job, future in jobs:
                 _do(job, future)
+            self._look_at_it()
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
                 self._tidy()
+
+    def _look_at_it(self) -> None:
+        try:
+            if self._look is not None:
+                self._look(self._database)
+        except Exception as problem:  # rows must be written whatever it is; the next look is soon
+            log.error("alerts_not_looked_at", reason=str(problem))
 
     def drop(self, accounts: Collection[int]) -> None:
         """From now on write nothing of these accounts, which are deleted. For a job."""

@@ -13,6 +13,8 @@ from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, sele
 from metrion.storage.database import Connection
 from metrion.storage.tables import (
     accounts,
+    alert_rules,
+    alerts,
     billing,
     calls,
     codes,
@@ -32,7 +34,20 @@ from metrion.storage.tables import (
     tokens,
 )
 
-_OF_PEOPLE = (tokens, provider_keys, sessions, codes, links, outbox, billing, invoices, reversals, stripe_events)
+_OF_PEOPLE = (
+    tokens,
+    provider_keys,
+    sessions,
+    codes,
+    links,
+    outbox,
+    alert_rules,
+    alerts,
+    billing,
+    invoices,
+    reversals,
+    stripe_events,
+)
 AT_ONCE = (*_OF_PEOPLE, folds)  # folds: no more totals are made of its hours
 IN_STEPS = tuple(  # folds again: a call that is written just then brings them back
     table for table in metadata.sorted_tables if "account_id" in table.c and table not in (*_OF_PEOPLE, deletions)

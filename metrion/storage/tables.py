@@ -205,6 +205,81 @@ stripe_closures = _table(  # customers of deleted accounts, until Stripe has del
     _text("problem"),
 )
 
+alert_rules = Table(
+    "alert_rules",
+    metadata,
+    _numbered(),
+    _int("account_id", default=None),
+    _text("kind"),  # of alerts.kinds
+    _text("name"),
+    _text("providers"),  # a line each; none: all
+    _text("models"),
+    _text("requesters"),
+    _text("span"),  # of alerts.kinds: what time it looks at
+    _int("from_ms"),  # where that has a beginning
+    _int("to_ms", null=True),
+    _int("threshold"),  # in the unit of its kind
+    _text("currency"),  # of a budget
+    _int("least"),  # requests without which a share or a percentile tells nothing
+    _text("zone"),  # in which its sums' days begin
+    _int("created_ms"),
+    _int("paused_ms", null=True),
+    _int("warned_ms", null=True),  # the latest warning
+    _int("alerted_ms", null=True),
+    _int("tested_ms", null=True),
+    Index("ix_alert_rules_account_id", "account_id"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+alert_sums = _table(  # what a rule looks at, as running sums: written with the rows
+    "alert_sums",
+    _int("account_id", key=True),
+    _int("rule_id", key=True),
+    _int("start_ms", key=True),
+    _int("requests"),
+    _int("errors"),
+    _int("cost_nano"),
+    clustered=True,
+)
+
+alert_latencies = _table(  # how many durations are in each bucket of `kit.buckets`
+    "alert_latencies",
+    _int("account_id", key=True),
+    _int("rule_id", key=True),
+    _int("start_ms", key=True),
+    _int("bucket", key=True),
+    _int("requests"),
+    clustered=True,
+)
+
+alert_due = _table("alert_due", _int("account_id", key=True))  # whose sums changed since they were looked at
+
+alert_rates = _table(  # the rate that a day's dollars were first converted at: it stays theirs
+    "alert_rates",
+    _text("currency", key=True),
+    _text("day", key=True),  # 2026-11-21
+    _text("per_usd"),  # a fraction: 100/109
+)
+
+alerts = Table(  # what fired; kept when its rule is deleted
+    "alerts",
+    metadata,
+    _numbered(),
+    _int("account_id", default=None),
+    _int("rule_id"),
+    _text("kind"),
+    _text("name"),
+    _text("level"),  # "warning", "alert" or "test"
+    _int("fired_ms"),
+    _int("value", null=True),  # in the unit of its kind, as the threshold
+    _int("threshold"),
+    _text("currency"),
+    Index("ix_alerts_account_id", "account_id"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
 calls = _table(
     "calls",
     _int("account_id", key=True),
@@ -379,12 +454,12 @@ folds = _table(  # how far an account's hours are folded into days, and in which
     _int("last_ms"),  # the start of its newest call
     _int("folded_ms"),  # hours that begin before are in the days
     _int("paired_ms"),  # rows that started before are in pairs and tops
-    _int("unpaired"),  # how many rows are not
+    _int("waiting"),  # how many rows came since it was folded last
     _int("recent_ms"),  # hours of pairs and tops are kept from here on
     _int("pairs_ms"),  # days of pairs and tops before are those of an earlier time zone: their rows are gone
     _int("clearing"),  # 1: the time zone changed, and days are deleted to be folded again
     _text("old_zone", null=True),  # in which the hours of rows that started before `moved_ms` still begin
     _int("moved_ms"),
-    Index("ix_folds_folded_ms", "folded_ms", sqlite_where=text("folded_ms <= last_ms")),
     Index("ix_folds_paired_ms", "paired_ms", sqlite_where=text("paired_ms <= last_ms")),
+    Index("ix_folds_waiting", "waiting", sqlite_where=text("waiting >= 5000")),
 )

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from metrion.accounts.limits import Limits
 from metrion.accounts.passwords import Passwords
 from metrion.accounts.vault import Vault
+from metrion.alerts.engine import Engine as Alerts
 from metrion.billing.service import Billing
 from metrion.config import Settings
 from metrion.mail.letters import Letters
@@ -48,6 +49,7 @@ class Site:
         address: str,
         wake_mail: Callable[[], None],
         billing: Billing | None,
+        alerts: Alerts,
         month_used: Callable[[int], int],
         sandbox: bool = False,
     ) -> None:
@@ -62,6 +64,7 @@ class Site:
         self.mail_on = mail_on(settings)
         self.letters = Letters(self.public_url)
         self.billing = billing
+        self.alerts = alerts
         self.month_used = month_used  # how many calls of this month count, of an account on the free plan
         self._wake_mail = wake_mail
         self.passwords = Passwords()

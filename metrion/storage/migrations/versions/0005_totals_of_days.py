@@ -119,14 +119,14 @@ def create_others() -> None:
         "folds",
         sa.Column("account_id", BIGINT, nullable=False),
         text("time_zone"),
-        *map(number, ("last_ms", "folded_ms", "paired_ms", "unpaired", "recent_ms", "pairs_ms", "clearing")),
+        *map(number, ("last_ms", "folded_ms", "paired_ms", "waiting", "recent_ms", "pairs_ms", "clearing")),
         sa.Column("old_zone", sa.Text(), nullable=True),
         number("moved_ms"),
         sa.PrimaryKeyConstraint("account_id", name="pk_folds"),
         sqlite_strict=True,
     )
-    for column in ("folded_ms", "paired_ms"):
-        op.create_index(f"ix_folds_{column}", "folds", [column], sqlite_where=sa.text(f"{column} <= last_ms"))
+    op.create_index("ix_folds_paired_ms", "folds", ["paired_ms"], sqlite_where=sa.text("paired_ms <= last_ms"))
+    op.create_index("ix_folds_waiting", "folds", ["waiting"], sqlite_where=sa.text("waiting >= 5000"))
 
 
 def fill_streamed(table: str, keys: "tuple[str, ...]") -> None:

@@ -1,0 +1,127 @@
+"""The engine: looks at the rules of accounts whose sums changed, and tells when a limit is near or crossed.
+
+Whom to look at stands in the database, written with the sums; so does when a rule fired, with the mail that tells of
+it. Whatever stops us in between, the next look finds the one or the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from fractions import Fraction
+
+import structlog
+
+from metrion.accounts.plans import PLANS
+from metrion.accounts.vault import Vault
+from metrion.alerts import letters as told
+from metrion.alerts.kinds import KINDS, begin, ended
+from metrion.alerts.sums import refill
+from metrion.alerts.values import Value, level_of, measure
+from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
+from metrion.mail.letters import Letters
+from metrion.mail.outbox import post
+from metrion.rates.daily import DailyRates
+from metrion.storage import alerts as stored
+from metrion.storage.alerts import Rule
+from metrion.storage.database import Connection, Database
+
+PAUSE_MS = DAY_MS  # between two warnings, or two alerts, of a rule
+TEST_PAUSE_MS = 12 * HOUR_MS
+_AGAIN_SECONDS = 1.0  # between two looks at one account
+_LOOK_SECONDS = 0.2  # for all of them; the rest waits for the next look
+log = structlog.get_logger("metrion.alerts")
+
+
+class Engine:
+    """Works on the writer's thread. `wake`: called there when mail was posted; `mail`: whether mail is on."""
+
+    def __init__(
+        self, vault: Vault, rates: DailyRates, public_url: str, *, mail: bool, wake: Callable[[], None]
+    ) -> None:
+        self._vault = vault
+        self._rates = rates
+        self._url = public_url
+        self._letters = Letters(public_url)
+        self._mail = mail
+        self._wake = wake
+        self._looked: dict[int, float] = {}  # accounts looked at in the last second
+
+    def look(self, database: Database) -> None:
+        """Look at the accounts that are due, each at most once a second."""
+        now = time.monotonic()
+        self._looked = {account_id: at for account_id, at in self._looked.items() if now - at < _AGAIN_SECONDS}
+        with database.begin() as connection:
+            due = [account_id for account_id in stored.due_accounts(connection) if account_id not in self._looked]
+        fired = False
+        for account_id in due:
+            self._looked[account_id] = time.monotonic()
+            with database.begin() as connection:
+                fired |= self.evaluate(connection, account_id, now_ms())
+            if time.monotonic() - now > _LOOK_SECONDS:
+                break
+        if fired:
+            self._wake()
+
+    def evaluate(self, connection: Connection, account_id: int, at_ms: int) -> bool:
+        """Look at an account's rules, in the caller's transaction; whether one fired."""
+        stored.clear_due(connection, account_id)
+        owner = stored.owner(connection, account_id)
+        if owner is None or not PLANS[owner.plan].alerts:
+            return False
+        fired = False
+        for rule in stored.rules_of(connection, [account_id]):
+            if rule.kind in KINDS and rule.paused_ms is None and not ended(rule, at_ms):
+                fired |= self._evaluate(connection, rule, owner, at_ms)
+        return fired
+
+    def _evaluate(self, connection: Connection, rule: Rule, owner: stored.Owner, at_ms: int) -> bool:
+        if rule.zone != owner.time_zone:  # its days begin at other times now
+            rule = rule._replace(zone=owner.time_zone)
+            stored.update_rule(connection, rule.account_id, rule.id, zone=rule.zone)
+            refill(connection, rule, at_ms)
+            stored.clear_due(connection, rule.account_id)
+        stored.clear_sums(connection, rule.account_id, rule.id, begin(rule, at_ms))
+        value = self.measure(connection, rule, at_ms)
+        level = level_of(value, rule.threshold)
+        if not level or not self._claim(connection, rule, level, at_ms):
+            return False
+        self._tell(connection, rule, owner.email, level, value, at_ms)
+        return True
+
+    def measure(self, connection: Connection, rule: Rule, at_ms: int, *, keep: bool = True) -> Value:
+        """A rule's value. `keep`: the rates that it is converted at are those of its days from now on."""
+        first = date.fromtimestamp(begin(rule, at_ms) / 1000) - timedelta(days=2)
+        fixed = stored.fixed_rates(connection, rule.currency, first) if rule.currency not in ("", "USD") else {}
+
+        def on(currency: str, day: date) -> Fraction:
+            if currency != "USD" and day not in fixed:
+                fixed[day] = self._rates.on(currency, day)
+                if keep:
+                    stored.fix_rate(connection, currency, day, fixed[day])
+            return fixed[day] if currency != "USD" else Fraction(1)
+
+        return measure(connection, rule, at_ms, on)
+
+    def _claim(self, connection: Connection, rule: Rule, level: str, at_ms: int) -> bool:
+        key = (connection, rule.account_id, rule.id)
+        if level == "warning":
+            recent = rule.alerted_ms is not None and at_ms - rule.alerted_ms < PAUSE_MS
+            return not recent and stored.claim(*key, "warned_ms", at_ms, PAUSE_MS)
+        return stored.claim(*key, "alerted_ms", at_ms, PAUSE_MS)
+
+    def test(self, connection: Connection, rule: Rule, at_ms: int) -> bool:
+        """Send the test of a rule; False where the last one is less than TEST_PAUSE_MS ago."""
+        owner = stored.owner(connection, rule.account_id)
+        if owner is None or not stored.claim(connection, rule.account_id, rule.id, "tested_ms", at_ms, TEST_PAUSE_MS):
+            return False
+        self._tell(connection, rule, owner.email, "test", self.measure(connection, rule, at_ms), at_ms)
+        return True
+
+    def _tell(self, connection: Connection, rule: Rule, to: str, level: str, value: Value, at_ms: int) -> None:
+        stored.add_alert(connection, rule, level, value.rounded, at_ms)
+        if self._mail:
+            message = told.fired(self._letters, self._url, to, rule, level, value.rounded)
+            post(connection, self._vault, rule.account_id, message)
+        log.info("alert_fired", level=level, kind=rule.kind, rule_id=rule.id, account_id=rule.account_id)

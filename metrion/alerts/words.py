@@ -1,0 +1,49 @@
+"""Rules in words and figures: how letters and pages tell of them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from metrion.alerts.kinds import KINDS, SPANS
+from metrion.storage.alerts import Rule
+
+_SIGNS = {"USD": "$", "EUR": "€", "CHF": "CHF "}
+
+
+def amount(kind: str, value: int | None, currency: str = "") -> str:
+    """A stored value as people read it: $12.30, 4.25 %, 1,284 requests, 850 ms."""
+    if value is None:
+        return "not known yet"
+    told = KINDS[kind]
+    exact = Fraction(value, told.scale)
+    if kind == "budget":
+        return f"{_SIGNS.get(currency, currency + ' ')}{float(exact):,.2f}"
+    if kind == "error_rate":
+        return f"{float(exact):.4g} %"
+    return f"{round(exact):,} {told.unit}"
+
+
+def title(kind: str, name: str) -> str:
+    """What a rule is called."""
+    return name or KINDS[kind].label
+
+
+def span_words(rule: Rule) -> str:
+    """What time a rule looks at."""
+    return "Since its beginning" if rule.span == "since" else SPANS[rule.span]
+
+
+def watched(rule: Rule) -> str:
+    """What a rule looks at."""
+    parts = [", ".join(rule.providers) or "all providers"]
+    parts += [
+        f"{label} {', '.join(chosen)}"
+        for label, chosen in (("model", rule.models), ("requester", rule.requesters))
+        if chosen
+    ]
+    return "; ".join(parts)
+
+
+def share(value: int | None, threshold: int) -> int | None:
+    """A value in whole percent of the limit, rounded down: 100 only where it is reached."""
+    return None if value is None or threshold <= 0 else 100 * value // threshold
