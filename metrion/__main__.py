@@ -14,7 +14,20 @@ from metrion import __version__
 from metrion.errors import MetrionError
 from metrion.kit.secrets import mask_credentials
 
-COMMANDS = ("serve", "demo", "account", "key", "logs", "usage", "price", "reprice", "what-if", "migrate", "doctor")
+COMMANDS = (
+    "serve",
+    "demo",
+    "account",
+    "key",
+    "logs",
+    "usage",
+    "price",
+    "reprice",
+    "what-if",
+    "billing",
+    "migrate",
+    "doctor",
+)
 
 
 class Commands(TyperGroup):

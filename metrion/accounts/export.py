@@ -32,7 +32,8 @@ class Read(Protocol):
 
 
 async def export_account(read: Read, account_id: int) -> AsyncIterator[bytes]:
-    """Pieces of a JSON object: account, settings, keys' metadata, sessions, alert rules, usage by UTC day, logs.
+    """Pieces of a JSON object: account, settings, subscription, keys' metadata, invoices' references,
+    sessions, alert rules, usage by UTC day, logs.
 
     Logs are the calls that the account's plan shows, by the names of spec §3, the oldest first.
     """

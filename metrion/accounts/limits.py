@@ -25,6 +25,7 @@ Kind = Literal[
     "send_account",
     "password_account",
     "key_account",
+    "billing_account",
 ]
 
 
@@ -46,6 +47,7 @@ LIMITS: dict[Kind, Limit] = {
     "send_account": Limit(5, _HOUR),
     "password_account": Limit(10, 10 * _MINUTE),  # asked again of somebody who is signed in
     "key_account": Limit(20, 10 * _MINUTE),  # a provider key tried at its provider
+    "billing_account": Limit(20, 10 * _MINUTE),  # questions to Stripe
 }
 _KEYS = 50_000  # over all kinds; beyond, the longest unused of its kind is forgotten
 

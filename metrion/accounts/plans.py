@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 import msgspec
 
 from metrion.config import Settings
@@ -25,6 +27,21 @@ FREE = Plan("free", 10_000, 7, csv=False, alerts=False)
 PRO = Plan("pro", 0, 90, csv=True, alerts=True)
 PLANS = {plan.name: plan for plan in (FREE, PRO)}
 HIDDEN_MS = 30 * DAY_MS  # after the way down, how long rows that only pro shows are kept
+
+
+class Use(NamedTuple):
+    """How much of a month's requests is used."""
+
+    used: int
+    most: int
+    resets_ms: int  # when the count starts anew
+
+    @property
+    def level(self) -> Literal["", "near", "full"]:
+        """Whether to tell: from 80 % on, and at 100 %."""
+        if self.used >= self.most:
+            return "full"
+        return "near" if self.used * 100 >= self.most * 80 else ""
 
 
 def monthly_requests(plan: Plan, settings: Settings) -> int:

@@ -30,6 +30,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     name: str
     plan: str
+    grace_ends_ms: int | None  # a payment failed: until when pro goes on nonetheless
     operator: bool
     currency: str
     time_zone: str
@@ -98,6 +99,7 @@ def _session(row: Any, now: int) -> Session:
         email=row.email,
         name=row.name,
         plan=row.plan,
+        grace_ends_ms=row.grace_ends_ms,
         operator=bool(row.operator),
         currency=row.currency,
         time_zone=row.time_zone,

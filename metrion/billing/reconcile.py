@@ -28,14 +28,16 @@ class Step(NamedTuple):
     after: int | None
 
 
-async def fetch_missed(desk: Desk) -> int:
-    """Store the events that never arrived, to be handled now; returns how many. Raises BillingError."""
-    now = now_ms()
+async def missing_since(desk: Desk) -> int:
+    """From when on events may never have arrived, in Unix ms: before it, everybody was asked about."""
     asked = await desk.read(stored.oldest_answer_ms)
-    if asked is None:
-        return 0
-    since = max(asked - _OVERLAP_MS, now - KEPT_MS)
-    events = await desk.ask(lambda stripe: stripe.events_since(since))
+    return max((asked or 0) - _OVERLAP_MS, now_ms() - KEPT_MS)
+
+
+async def fetch_missed(desk: Desk, since_ms: int) -> int:
+    """Store the events since then that never arrived, to be handled now; returns how many. Raises BillingError."""
+    now = now_ms()
+    events = await desk.ask(lambda stripe: stripe.events_since(since_ms))
     await desk.change(lambda connection: stored.delete_old_events(connection, now - KEPT_MS), of=0)
     missed = await desk.change(lambda connection: store_events(connection, reversed(events)), of=0)
     if missed:

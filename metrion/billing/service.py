@@ -11,8 +11,8 @@ import structlog
 from metrion.billing.clerk import Clerk
 from metrion.billing.closures import close_due
 from metrion.billing.desk import Desk
-from metrion.billing.reconcile import fetch_missed, reconcile
-from metrion.billing.webhooks import Inbox
+from metrion.billing.reconcile import fetch_missed, missing_since, reconcile
+from metrion.billing.webhooks import KEPT_MS, Inbox
 from metrion.errors import BillingError, InputError
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.storage import billing as stored
@@ -38,6 +38,7 @@ class Billing:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._night_ms = _last_night(now_ms())
+        self._missing_since_ms = now_ms() - KEPT_MS
         self._offer_ms = 0
         self.offer: Offer | None = None  # what pro costs; None until Stripe was asked
 
@@ -67,15 +68,16 @@ class Billing:
         """What commands ask for; see OPERATIONS."""
         if name == "billing_replay":
             return await self._replay(args)
-        after = int(args.get("after", 0))
+        after, lines = int(args.get("after", 0)), list[str]()
         if not after:
-            await self._desk.change(lambda connection: stored.hurry(connection, now_ms()), of=0)
-            missed = await fetch_missed(self._desk)
-            await close_due(self._desk)
-            await self._inbox.handle_due()
+            self._missing_since_ms = await missing_since(self._desk)
         step = await reconcile(self._desk, self.clerk, after, _STEP_SECONDS)
-        lines = [] if after or not missed else [f"{missed} events had not arrived; they are handled now"]
-        return {"lines": lines + step.lines, "after": step.after}
+        if step.after is None:
+            if missed := await fetch_missed(self._desk, self._missing_since_ms):
+                lines.append(f"{missed} events had never arrived; they are handled now")
+            await self._desk.change(lambda connection: stored.hurry(connection, now_ms()), of=0)
+            await self._do_due()
+        return {"lines": step.lines + lines, "after": step.after}
 
     async def _replay(self, args: dict[str, Any]) -> dict[str, Any]:
         event_id, since_ms = str(args.get("event", "")), int(args.get("since_ms", 0))
@@ -102,9 +104,12 @@ class Billing:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(wait, 0))
 
-    async def _work(self) -> None:
+    async def _do_due(self) -> None:
         await close_due(self._desk)
         await self._inbox.handle_due()
+
+    async def _work(self) -> None:
+        await self._do_due()
         for account_id in await self._desk.read(lambda connection: stored.ended_graces(connection, now_ms())):
             await self.clerk.end_grace(account_id)
         if now_ms() >= self._night_ms:
@@ -118,10 +123,11 @@ class Billing:
         asked = await self._desk.read(stored.oldest_answer_ms)
         if asked is None or asked >= self._night_ms:  # nobody to ask about, or all were asked about since
             return
-        await fetch_missed(self._desk)
-        await self._inbox.handle_due()
+        since_ms = await missing_since(self._desk)
         step = await reconcile(self._desk, self.clerk, 0, float("inf"))
-        log.info("reconciled_with_stripe", changed=len(step.lines))
+        missed = await fetch_missed(self._desk, since_ms)
+        await self._inbox.handle_due()
+        log.info("reconciled_with_stripe", changed=len(step.lines), missed=missed)
 
     def _next_ms(self, connection: Connection) -> int:
         """When there is something to do again."""

@@ -36,6 +36,7 @@ class Inbox:
     def __init__(self, desk: Desk, clerk: Clerk) -> None:
         self._desk = desk
         self._clerk = clerk
+        self._handling = asyncio.Lock()  # the server's task and a command may both want to
 
     async def receive(self, payload: bytes, signature: str) -> bool:
         """Store what was sent to our endpoint, once; False where it is not Stripe's."""
@@ -48,10 +49,11 @@ class Inbox:
 
     async def handle_due(self) -> None:
         """Handle what was stored, and what failed before and may be tried again."""
-        while due := await self._desk.read(lambda connection: stored.due_events(connection, now_ms(), _BATCH)):
-            groups = [list(group) for _, group in groupby(sorted(due, key=_about), key=_about)]
-            for at in range(0, len(groups), TOGETHER):
-                await asyncio.gather(*map(self._handle, groups[at : at + TOGETHER]))
+        async with self._handling:
+            while due := await self._desk.read(lambda connection: stored.due_events(connection, now_ms(), _BATCH)):
+                groups = [list(group) for _, group in groupby(sorted(due, key=_about), key=_about)]
+                for at in range(0, len(groups), TOGETHER):
+                    await asyncio.gather(*map(self._handle, groups[at : at + TOGETHER]))
 
     async def _handle(self, events: Sequence[Any]) -> None:
         """Handle events about one account, or one refund or dispute: all of them by looking once."""

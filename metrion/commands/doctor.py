@@ -17,6 +17,8 @@ import typer
 
 from metrion.accounts.emails import check_email
 from metrion.accounts.vault import Vault, check_canary, find_master_key, key_path
+from metrion.billing.amounts import price_text
+from metrion.billing.connect import connect
 from metrion.commands.common import DataDir, new_app
 from metrion.config import Settings, is_loopback, load_settings
 from metrion.datadir import lock_holder, open_for_reading
@@ -29,13 +31,14 @@ from metrion.mail.server import PROBLEMS, explain, sender_of, server_of
 from metrion.mail.trial import send_now, try_server
 from metrion.providers import PROVIDERS
 from metrion.storage.accounts import canaries
+from metrion.storage.billing import waiting_closures, waiting_events
 from metrion.storage.database import quick_check
 from metrion.storage.outbox import waiting_mail
 
 app = new_app()
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 _CONNECT_SECONDS = 5.0
-_MAIL_MS = 60_000  # a mail that is older than this should have left
+_MAIL_MS = 60_000  # a mail that is older than this should have left, and a customer to delete been deleted
 _BUILT_MS = 1_793_491_200_000  # 2026-11-01: a clock before it is wrong
 _CENTURY_MS = 100 * 365 * 86_400_000
 _DRIFT_SECONDS = 0.05
@@ -59,7 +62,7 @@ def doctor(
 ) -> None:
     """Look for what would go wrong, and say what to do.
 
-    Checks configuration, data directory, database, master key, mail, clock and upstreams.
+    Checks configuration, data directory, database, master key, mail, Stripe, clock and upstreams.
     """
     try:
         settings = load_settings(data_dir=data_dir)
@@ -149,6 +152,32 @@ def _mail(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "mail", f"{count} not sent yet, the oldest from {iso(since_ms)}{trouble}")
 
 
+def _stripe(settings: Settings) -> Iterator[Finding]:
+    stripe = connect(settings)
+    if stripe is None:
+        yield Finding(OK, "Stripe", "off: METRION_STRIPE_SECRET_KEY is not set, so the operator sets plans")
+        return
+    offer = stripe.offer()
+    price = (
+        "by tiers" if offer.amount is None else price_text(offer.amount, offer.currency, offer.interval, offer.every)
+    )
+    yield Finding(OK, "Stripe", f"it answers, and sells {offer.name}: {price}")
+    if not offer.interval:
+        yield Finding(
+            FAIL, "Stripe", f"{settings.stripe_price_id} is paid once; METRION_STRIPE_PRICE_ID takes a recurring one"
+        )
+    if not settings.stripe_webhook_secret:
+        yield Finding(
+            WARN, "Stripe", "METRION_STRIPE_WEBHOOK_SECRET is not set: changes at Stripe are seen at night only"
+        )
+    with open_for_reading(settings) as engine, engine.connect() as connection:
+        (events, problem), (closures, since_ms) = waiting_events(connection), waiting_closures(connection)
+    if problem:
+        yield Finding(WARN, "Stripe", f"{events} events wait to be handled; what went wrong: {problem}")
+    if closures and now_ms() - since_ms > _MAIL_MS:
+        yield Finding(WARN, "Stripe", f"{closures} customers wait to be deleted there, the oldest from {iso(since_ms)}")
+
+
 def _test_mail(settings: Settings, address: str) -> Iterator[Finding]:
     if not mail_on(settings):
         yield Finding(FAIL, "test mail", "mail is off; set METRION_SMTP_URL")
@@ -207,6 +236,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
     ("database", _database),
     ("master key", _master_key),
     ("mail", _mail),
+    ("Stripe", _stripe),
     ("clock", _clock),
     ("upstreams", _upstreams),
 )

@@ -9,14 +9,25 @@ from sqlalchemy import Row, func, select
 from metrion.kit.clock import DAY_MS, iso
 from metrion.kit.money import usd_from_nano
 from metrion.storage.database import Connection
-from metrion.storage.tables import accounts, model_hours, provider_keys, requester_hours, sessions, tokens
+from metrion.storage.tables import (
+    accounts,
+    billing,
+    invoices,
+    model_hours,
+    provider_keys,
+    requester_hours,
+    sessions,
+    tokens,
+)
 
 # What a person may see of each table: never a digest, and nothing that is sealed.
 _ACCOUNT = ("id", "email", "name", "plan", "created_ms", "confirmed_ms", "used_ms", "disabled_ms", "operator")
 _SETTINGS = ("currency", "time_zone")
+_SUBSCRIPTION = ("customer_id", "subscription_id", "status", "renews_ms", "ends_ms", "asked_ms")
 _OWNED = {
     "metrion_keys": (tokens, ("created_ms",)),
     "provider_keys": (provider_keys, ("provider", "tail", "created_ms", "used_ms")),
+    "invoices": (invoices, ("id", "number", "status", "created_ms", "amount", "currency")),
     "sessions": (sessions, ("created_ms", "seen_ms", "agent", "address")),
 }
 _TOTALS = {"by_model": model_hours, "by_requester": requester_hours}
@@ -24,11 +35,16 @@ USAGE = tuple(_TOTALS)
 
 
 def account_of(connection: Connection, account_id: int) -> dict[str, Any]:
-    """The account, its settings, and its few rows of other kinds, the oldest first; an "account" {} if it is gone."""
+    """The account, its settings, what it pays for, and its few rows of other kinds, the oldest first.
+
+    "account" is {} if it is gone.
+    """
     row = connection.execute(select(accounts).where(accounts.c.id == account_id)).one_or_none()
+    paying = connection.execute(select(billing).where(billing.c.account_id == account_id)).one_or_none()
     told: dict[str, Any] = {
         "account": {} if row is None else _named(row, _ACCOUNT),
         "settings": {} if row is None else _named(row, _SETTINGS),
+        "subscription": {} if paying is None else _named(paying, _SUBSCRIPTION),
     }
     for kind, (table, columns) in _OWNED.items():
         query = select(table).where(table.c.account_id == account_id).order_by(table.c.created_ms)

@@ -18,7 +18,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
-from metrion.web.pages import deletion, entry, errors, integrate, links, logs, operator, profile, root, settings
+from metrion.web.pages import (
+    billing,
+    deletion,
+    entry,
+    errors,
+    integrate,
+    links,
+    logs,
+    operator,
+    profile,
+    root,
+    settings,
+)
 from metrion.web.pages.dashboard import show as dashboard
 from metrion.web.security import App, Guard
 from metrion.web.site import Site
@@ -35,6 +47,7 @@ class Access(Enum):
     ANYBODY = "anybody"
     SIGNED_IN = "signed in"
     OPERATOR = "operator"
+    SIGNED = "who signs what it sends, which the page checks"
 
 
 class Page(NamedTuple):
@@ -78,7 +91,10 @@ PAGES = (
     Page("/settings/token", Access.SIGNED_IN, get=settings.show_token, post=settings.regenerate),
     Page("/settings/providers", Access.SIGNED_IN, get=settings.show_providers),
     Page("/settings/providers/delete", Access.SIGNED_IN, post=settings.delete_key),
-    Page("/settings/billing", Access.SIGNED_IN, get=settings.show_billing),
+    Page("/settings/billing", Access.SIGNED_IN, get=billing.show),
+    Page("/settings/billing/upgrade", Access.SIGNED_IN, post=billing.upgrade),
+    Page("/settings/billing/manage", Access.SIGNED_IN, post=billing.manage),
+    Page("/webhooks/stripe", Access.SIGNED, post=billing.receive),
     Page("/settings/alerts", Access.SIGNED_IN, get=settings.show_alerts),
     Page("/settings/profile", Access.SIGNED_IN, get=profile.show),
     Page("/settings/profile/password", Access.SIGNED_IN, post=profile.change_password),
@@ -143,7 +159,8 @@ def create_app(site: Site, ready: Callable[[], bool]) -> App:
         ],
         exception_handlers={HTTPException: failed},
     )
-    return Guard(app, site.settings, site.public_url, refuse)
+    signed = frozenset(page.path for page in PAGES if page.access is Access.SIGNED)
+    return Guard(app, site.settings, site.public_url, refuse, signed)
 
 
 def _route(site: Site, page: Page) -> Route:
@@ -163,7 +180,7 @@ async def _answer(request: Request, site: Site, answer: Answer, page: Page | Non
     visit = Visit(request, site, None)
     try:
         await _recognize(visit)
-        if access is not Access.ANYBODY and visit.session is None:
+        if access in (Access.SIGNED_IN, Access.OPERATOR) and visit.session is None:
             return visit.log_in_first()
         if access is Access.OPERATOR and not visit.account.operator:
             return await errors.show(visit, 404)  # who may not see it need not know that it is there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from metrion.config import Settings
@@ -34,13 +34,19 @@ _PROBES = ("/healthz", "/readyz")  # asked by address, not by name
 
 
 class Guard:
-    """ASGI middleware. `refuse(scope, status, why)` makes the page for what is not let through."""
+    """ASGI middleware. `refuse(scope, status, why)` makes the page for what is not let through.
 
-    def __init__(self, app: App, settings: Settings, public_url: str, refuse: Refuse) -> None:
+    `signed`: paths that no browser sends forms to.
+    """
+
+    def __init__(
+        self, app: App, settings: Settings, public_url: str, refuse: Refuse, signed: Collection[str] = ()
+    ) -> None:
         self._app = app
         self._settings = settings
         self._public_url = public_url
         self._refuse = refuse
+        self._signed = signed
         self._headers = dict(_HEADERS)
         if public_url.startswith("https://"):
             self._headers[_HSTS[0]] = _HSTS[1]
@@ -63,6 +69,7 @@ class Guard:
     def _let_through(self, scope: Scope) -> App:
         if not known_host(header(scope, b"host"), self._settings):
             return self._refuse(scope, 421, "Metrion does not know this address. Set METRION_PUBLIC_URL to it.")
-        if scope["method"] not in _SAFE and not same_origin(scope, self._public_url):
+        form = scope["method"] not in _SAFE and scope["path"] not in self._signed
+        if form and not same_origin(scope, self._public_url):
             return self._refuse(scope, 403, "This form was not sent from a page of Metrion's.")
         return self._app

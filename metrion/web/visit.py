@@ -18,9 +18,11 @@ from starlette.types import Message, Receive
 
 from metrion.accounts.codes import Purpose
 from metrion.accounts.limits import Kind, address_key
+from metrion.accounts.plans import FREE, Use
 from metrion.accounts.sessions import ABSOLUTE_SECONDS, Session, find_session
 from metrion.errors import InputError, MetrionError, VaultError
 from metrion.kit.clock import now_ms
+from metrion.kit.months import month_of, month_start_ms
 from metrion.mail.letters import Occasion
 from metrion.web.client import client_address
 from metrion.web.site import Site
@@ -107,6 +109,15 @@ class Visit:
     def by_htmx(self) -> bool:
         """Whether a part of a page is asked for, not a page."""
         return "hx-request" in self.request.headers
+
+    @property
+    def use(self) -> Use | None:
+        """How much of its month the account has used; None where nothing limits it."""
+        most = self.site.settings.free_monthly_requests
+        if self.session is None or self.session.plan != FREE.name or not most:
+            return None
+        used = self.site.month_used(self.session.id)
+        return Use(used, most, month_start_ms(month_of(now_ms()) + 1))
 
     # ── forms ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,6 +237,12 @@ class Visit:
         if self.by_htmx:
             return self.finish(Response(status_code=204, headers={"hx-redirect": path}))
         return self.finish(RedirectResponse(path, 303))
+
+    def leave(self, url: str) -> Response:
+        """To a page that somebody else made for us; a redirect of a form would need the policy's leave."""
+        response = self.render("leaving.html", url=url)
+        response.headers["refresh"] = f"0;url={url}"
+        return response
 
     def log_in_first(self) -> Response:
         """To the log-in page, and from there back to here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -233,41 +232,7 @@ def test_nobody_is_told_to_revoke_a_key_that_is_stored(silent: Metrion, ada: Bro
     assert forged(ada, "/settings/providers/delete", provider="../x").status == 422
 
 
-# ── plan, alerts ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_plan_says_what_is_used_of_the_month(new_metrion: NewMetrion) -> None:
-    metrion = new_metrion({"METRION_FREE_MONTHLY_REQUESTS": "5"}, plan="free")
-    browser = by_link(metrion, "tests@example.com")
-    told = []
-    for used in range(6):
-        page = wait_for_figure(browser, f"{used} of 5")
-        told.append(("Over 80 %" in page.text, "used up" in page.text))
-        status = ask(metrion, metrion.token).status
-        assert status == (200 if used < 5 else 429)
-    assert told == [(False, False)] * 4 + [(True, False), (False, True)]
-    assert "7 days" in page.text
-    assert "metrion account set-plan tests@example.com pro" in page.text
-    metrion.call("account", "set-plan", "tests@example.com", "pro")
-    page = browser.get("/settings/billing")
-    assert "Your plan has no limit" in page.text
-    assert "used up" not in page.text
-
-
-def wait_for_figure(browser: Browser, figure: str) -> Page:
-    end = time.monotonic() + 5
-    while True:
-        page = browser.get("/settings/billing")
-        if figure in page.text or time.monotonic() > end:
-            assert figure in page.text, page.text
-            return page
-        time.sleep(0.05)
-
-
-def test_the_operator_is_led_to_their_page(silent: Metrion, email: str) -> None:
-    silent.call("account", "create", email, "--operator")
-    page = by_link(silent, email).get("/settings/billing")
-    assert page.links["operator's page"].startswith("/operator?q=")
+# ── alerts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_alerts_promise_nothing(ada: Browser, mailing: Metrion, mail: MailServer, email: str) -> None:

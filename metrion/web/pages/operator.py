@@ -11,12 +11,16 @@ from metrion.accounts.emails import check_email
 from metrion.accounts.links import issue_link, link_url
 from metrion.accounts.operators import list_accounts
 from metrion.accounts.people import Person
-from metrion.accounts.plans import PLANS
+from metrion.accounts.plans import FREE, PLANS, monthly_requests
+from metrion.billing.amounts import amount_text
+from metrion.billing.letters import downgraded
 from metrion.errors import InputError
+from metrion.storage.billing import list_reversals
 from metrion.storage.database import Connection
 from metrion.web.visit import Form, Visit
 
 _PAGE = 50
+_REVERSALS = 20
 
 
 async def show(visit: Visit) -> Response:
@@ -30,6 +34,8 @@ async def _page(visit: Visit, status: int = 200, errors: dict[str, str] | None =
     start = int(after) if after.isascii() and after.isdigit() and len(after) < 18 else 0
     found = await visit.site.read(lambda connection: list_accounts(connection, search, after=start, limit=_PAGE + 1))
     context = {"found": found[:_PAGE], "more": len(found) > _PAGE, "search": search, "start": start, "plans": PLANS}
+    context["amount_text"] = amount_text
+    context["reversals"] = await visit.site.read(lambda connection: list_reversals(connection, _REVERSALS))
     return visit.render(
         "operator.html", status, errors=errors, **context, **({"link": "", "said": "", "email": ""} | shown)
     )
@@ -57,7 +63,7 @@ def _change(visit: Visit, connection: Connection, form: Form) -> Person:
         raise InputError("This account is no longer there.")
     match form["do"]:
         case "plan":
-            people.set_plan(connection, person.id, form["plan"])
+            _set_plan(visit, connection, person, form["plan"])
         case "enable":
             people.set_disabled(connection, person.id, disabled=False)
         case "disable" if person.id == visit.account.id:
@@ -67,6 +73,13 @@ def _change(visit: Visit, connection: Connection, form: Form) -> Person:
         case _:
             raise InputError("Choose what to do with the account.")
     return person
+
+
+def _set_plan(visit: Visit, connection: Connection, person: Person, plan: str) -> None:
+    site = visit.site
+    if people.set_plan(connection, person.id, plan).is_down:
+        limit, page = monthly_requests(FREE, site.settings), f"{site.public_url}/settings/billing"
+        site.post(connection, person.id, downgraded(site.letters, person.email, page, limit))
 
 
 async def invite(visit: Visit) -> Response:

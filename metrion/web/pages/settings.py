@@ -1,25 +1,21 @@
-"""`/settings`: how an account is shown, its keys and its plan. Its profile stands in profile.py."""
+"""`/settings`: how an account is shown, and its keys. Its plan stands in billing.py, its profile in profile.py."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
 from starlette.responses import Response
 
 from metrion.accounts import people
-from metrion.accounts.plans import PLANS, monthly_requests
 from metrion.accounts.provider_keys import delete_provider_key
 from metrion.accounts.tokens import mask_token, replace_token, reveal_token
 from metrion.errors import InputError
-from metrion.kit.clock import now_ms
 from metrion.providers import PROVIDERS
 from metrion.rates.table import Rate
 from metrion.storage import accounts as stored
 from metrion.storage.database import Connection
-from metrion.storage.rows import month_used
 from metrion.web.snippets import RECIPES
 from metrion.web.visit import TooMany, Visit, refused
 
@@ -167,29 +163,7 @@ async def delete_key(visit: Visit) -> Response:
     return visit.redirect(f"/settings/providers?deleted={RECIPES[provider].provider}")
 
 
-# ── plan, alerts ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def show_billing(visit: Visit) -> Response:
-    """What the plan holds, and what of it this month has used."""
-    month_ms, reset_ms = _month(now_ms())
-    used = await visit.site.read(lambda connection: month_used(connection, visit.account.id, month_ms))
-    settings = visit.site.settings
-    return visit.render(
-        "settings/billing.html",
-        said="",
-        plans=PLANS,
-        most={name: monthly_requests(plan, settings) for name, plan in PLANS.items()},
-        used=used,
-        reset_ms=reset_ms,
-    )
-
-
-def _month(at_ms: int) -> tuple[int, int]:
-    """When the UTC month of a moment began, and when the next one does."""
-    first = datetime.fromtimestamp(at_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = (first + timedelta(days=32)).replace(day=1)
-    return round(first.timestamp() * 1000), round(following.timestamp() * 1000)
+# ── alerts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def show_alerts(visit: Visit) -> Response:
