@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+from metrion.rates.latest import LatestRates
 from metrion.rates.table import Rate
 from metrion.web.figures import exact_usd, money
 from metrion.web.filters import day_words
@@ -49,3 +50,8 @@ class Money(NamedTuple):
             f"Shown in {self.currency} at {per_usd:.4f} for one US dollar, the European Central Bank's rate of"
             f" {day_words(self.rate.day)}. Exact figures are in dollars."
         )
+
+
+def money_in(currency: str, rates: LatestRates) -> Money:
+    """Money in a currency, at the latest rate."""
+    return Money(None if currency == "USD" else rates.of(currency))

@@ -320,6 +320,18 @@ def test_what_has_no_price_says_so_and_is_not_free(pro: Browser) -> None:
     assert "No price is known" in text
 
 
+def test_costs_are_shown_in_the_accounts_currency_with_its_rate(house: House) -> None:
+    house.tokens["eur"] = house.metrion.create_account("eur@example.com")
+    house.ask("eur", "euro-bot")
+    browser = by_link(house.metrion, "eur@example.com")
+    browser.get("/settings")
+    browser.submit("/settings", currency="EUR")
+    page = browser.get("/logs")
+    assert "€0.0000" in page.text
+    assert "the European Central Bank's rate of" in page.text
+    assert "€0.0000" in browser.get(f"/logs/{shown(page)[0]}").text
+
+
 @pytest.mark.parametrize(
     "path", ["/logs/zz", "/logs/00", f"/logs/{'0' * 32}", f"/logs/{'f' * 32}", "/logs/..%2fsettings"]
 )

@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date, datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,10 +24,11 @@ from metrion.ledger.explain import Explained, explain_row
 from metrion.providers import PROVIDERS
 from metrion.storage import search
 from metrion.storage.database import Connection
-from metrion.storage.pulse import Names, has_calls, used_names
+from metrion.storage.pulse import Names, has_calls
 from metrion.storage.reports import CALL_FIELDS, call_fields, cost_history
 from metrion.storage.search import Count, Found, Sort, Wanted
 from metrion.web import filters
+from metrion.web.currency import money_in
 from metrion.web.figures import zone
 from metrion.web.filters import RANGES, STATUS, Asked, Chip
 from metrion.web.visit import Visit
@@ -34,7 +36,10 @@ from metrion.web.visit import Visit
 _SORTS: dict[str, Sort] = {"cost": "cost", "latency": "latency", "tokens": "tokens"}
 _SORT_WORDS = {"": "Newest first", "cost": "Highest cost", "latency": "Slowest", "tokens": "Most tokens"}
 CSV_FIELDS = tuple(name for name in CALL_FIELDS if name != "usage_raw")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
+_CELLS = itemgetter(*CSV_FIELDS)
+_FORMULA = "=+-@\t\r\n"  # what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
+_TEXTS = ("model", "requested_model", "requester", "endpoint", "error_message", "service_tier", "upstream_request_id")
+_OBJECTS = ("tool_calls", "quantities")
 _LONGEST_TEXT = 256
 _CSV_ROWS = 500
 _MINUTE_MS = 60_000
@@ -146,7 +151,7 @@ async def show(visit: Visit) -> Response:
     def read(connection: Connection) -> tuple[_Shown, bool, Names]:
         shown = _shown(connection, account_id, query, wanted)
         ever = bool(shown.rows) or has_calls(connection, account_id)
-        return shown, ever, Names([], []) if visit.by_htmx else used_names(connection, account_id, now)
+        return shown, ever, visit.site.known.of(connection, account_id, now).names
 
     shown, any_ever, names = await visit.site.read(read)
     asked = query.asked
@@ -163,6 +168,7 @@ async def show(visit: Visit) -> Response:
         "sorts": _SORT_WORDS,
         "with_requester": any(row.requester for row in shown.rows) or bool(asked.requester),
         "plan": PLANS[visit.account.plan],
+        "money": money_in(visit.account.currency, visit.site.rates),
         "cut": wanted.from_ms > asked.span(visit.account.time_zone, now, 0).from_ms,
     }
     response = visit.render("logs/rows.html" if visit.by_htmx else "logs/page.html", **context)
@@ -254,6 +260,7 @@ async def show_one(visit: Visit) -> Response:
         "history": history,
         "bar": _bar(row),
         "raw": _pretty(row.usage_raw),
+        "money": money_in(visit.account.currency, visit.site.rates),
         "provider": PROVIDERS[row.provider].label if row.provider in PROVIDERS else row.provider,
     }
     return visit.render("logs/panel.html" if visit.by_htmx else "logs/one.html", **context)
@@ -320,22 +327,23 @@ async def _lines(visit: Visit, wanted: Wanted) -> AsyncIterator[bytes]:
 
 def _step(account_id: int, wanted: Wanted, after: bytes, connection: Connection) -> tuple[bytes, bytes | None]:
     step = search.find_older_first(connection, account_id, wanted, after, _CSV_ROWS)
-    return _written([cell(call[name]) for name in CSV_FIELDS] for call in map(call_fields, step.rows)), step.after
+    return _written(map(_line, step.rows)), step.after
 
 
-def _written(lines: Iterable[Iterable[str]]) -> bytes:
+def _written(lines: Iterable[Iterable[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerows(lines)
     return text.getvalue().encode()
 
 
-def cell(value: Any) -> str:
-    """A value as a CSV cell; one that a spreadsheet would take for a formula begins with an apostrophe."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return orjson.dumps(value).decode() if value else ""
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) and isinstance(value, str) else text
+def _line(row: Any) -> Sequence[Any]:
+    """A row's cells; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    call = call_fields(row)
+    for name in _TEXTS:
+        if (text := call[name]) and text[0] in _FORMULA:
+            call[name] = "'" + text
+    for name in _OBJECTS:
+        call[name] = orjson.dumps(call[name]).decode() if call[name] else ""
+    call["stream"] = "true" if call["stream"] else "false"
+    cells: tuple[Any, ...] = _CELLS(call)
+    return cells

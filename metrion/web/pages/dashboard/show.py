@@ -15,7 +15,7 @@ from metrion.storage.pulse import has_calls, pulse
 from metrion.storage.totals import find_folds
 from metrion.storage.view import Range
 from metrion.web import filters
-from metrion.web.currency import Money
+from metrion.web.currency import money_in
 from metrion.web.filters import Asked
 from metrion.web.pages.dashboard import costs, empty, errors, latency, nothing, overview, source, sources
 from metrion.web.pages.dashboard.board import Board, Question, Tab, TabLink, source_path
@@ -96,7 +96,7 @@ def _read(visit: Visit, tab: Tab, requester: str, seen: str, connection: Connect
         asked.but(requester=requester, problems=asked.problems) if requester else asked,
         span,
         Range(zone, span.from_ms, span.to_ms, span.hourly, now),
-        _money(visit),
+        money_in(visit.account.currency, visit.site.rates),
         visit.site.known.of(connection, account.id, now),
         kept_ms,
         source_path(requester) if requester else tab.path,
@@ -130,8 +130,3 @@ def _tell(visit: Visit, tab: Tab, question: Question, seen: str, connection: Con
 def _links(asked: Asked, active: Tab) -> list[TabLink]:
     query = asked.query()
     return [TabLink(tab.title, tab.path + query, tab.path == active.path) for tab in _TABS]
-
-
-def _money(visit: Visit) -> Money:
-    currency = visit.account.currency
-    return Money(None if currency == "USD" else visit.site.rates.of(currency))
