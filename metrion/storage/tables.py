@@ -55,6 +55,7 @@ accounts = Table(  # AUTOINCREMENT: the number of a deleted account is never giv
     _int("grace_ends_ms", null=True),  # a payment failed; until when it stays on pro nonetheless
     _int("free_since_ms", null=True),  # when it came from pro to free
     _int("month_base"),  # how many requests of that month were counted by then: they do not count any more
+    _int("key_reads", default=1),  # 1: its Metrion key may read the JSON API
     sqlite_strict=True,
     sqlite_autoincrement=True,
 )
@@ -92,6 +93,16 @@ links = _table(  # one-use addresses: to sign in, to claim the operator's place,
     _int("expires_ms"),
     _int("used_ms", null=True),
     Index("ix_links_account_id", "account_id"),
+)
+
+statements = _table(  # links to a month's figures, for whoever has the address
+    "statements",
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of its token
+    _int("account_id", default=None),
+    _int("month_ms"),  # when the month began, in the account's time zone
+    _int("created_ms"),
+    _int("expires_ms"),
+    Index("ix_statements_account_id", "account_id"),
 )
 
 outbox = Table(  # mail on its way; a row goes when the mail server has taken it
