@@ -18,10 +18,10 @@ from metrion.call import Call
 from metrion.config import Settings
 from metrion.datadir import open_for_writing
 from metrion.kit.clock import now_ms
+from metrion.kit.months import month_of, month_start_ms
 from metrion.ledger.record import COMPLETION, INTENT, frame
 from metrion.ledger.writer import write_calls
 from metrion.prices.catalog import PriceBook
-from metrion.proxy.admit import month_of, month_start_ms
 from tests.conftest import NewMetrion
 from tests.fake_provider import FakeProvider, Script
 from tests.ledger.samples import intent_of, make_call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,8 @@ def test_a_change(now: float | None, before: float | None, text: str, kind: str)
     st.lists(st.none() | st.floats(0, 1e15), max_size=100), st.lists(st.none() | st.integers(0, 10**6), max_size=100)
 )
 def test_a_sparkline_stays_in_its_box(first: list[float | None], second: list[int | None]) -> None:
-    for path, line in zip(paths(first, second), (first, second), strict=True):
+    lines: tuple[Sequence[float | None], ...] = (first, second)
+    for path, line in zip(paths(first, second), lines, strict=True):
         points = [tuple(map(float, point.split())) for point in re.findall(r"[ML](\S+ [\d.-]+)", path)]
         assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
         begun = sum(value is not None and (at == 0 or line[at - 1] is None) for at, value in enumerate(line))
