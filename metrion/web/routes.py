@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
 from metrion.web.pages import (
+    alerts,
     billing,
     deletion,
     entry,
@@ -111,6 +112,12 @@ PAGES = (
     Page("/logs.csv", Access.SIGNED_IN, get=logs.export),
     Page("/logs/newer", Access.SIGNED_IN, get=logs.newer),
     Page("/logs/{request_id}", Access.SIGNED_IN, get=logs.show_one),
+    Page("/alerts", Access.SIGNED_IN, get=alerts.show),
+    Page("/alerts/new", Access.SIGNED_IN, get=alerts.show_new, post=alerts.create),
+    Page("/alerts/{rule_id}", Access.SIGNED_IN, get=alerts.show_one, post=alerts.save),
+    Page("/alerts/{rule_id}/pause", Access.SIGNED_IN, post=alerts.pause),
+    Page("/alerts/{rule_id}/test", Access.SIGNED_IN, post=alerts.test),
+    Page("/alerts/{rule_id}/delete", Access.SIGNED_IN, post=alerts.delete),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),
     Page("/operator/invite", Access.OPERATOR, post=operator.invite),

@@ -235,9 +235,9 @@ def test_nobody_is_told_to_revoke_a_key_that_is_stored(silent: Metrion, ada: Bro
 # ── alerts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_alerts_promise_nothing(ada: Browser, mailing: Metrion, mail: MailServer, email: str) -> None:
+def test_alerts_lead_to_rules(ada: Browser, mailing: Metrion, mail: MailServer, email: str) -> None:
     text = ada.get("/settings/alerts").text
-    assert "Metrion sends no alerts yet" in text
+    assert "See your rules" in text
     assert "mail is off" in text
     assert f"To {email}" in signed_up(mailing, mail, email).get("/settings/alerts").text
 

@@ -167,5 +167,5 @@ async def delete_key(visit: Visit) -> Response:
 
 
 async def show_alerts(visit: Visit) -> Response:
-    """That there are none yet, and what is mailed today."""
+    """Where rules are, and what is mailed."""
     return visit.render("settings/alerts.html", said="")

@@ -1,0 +1,232 @@
+"""`/alerts`: rules that watch an account's calls, how near to their limits they are, and what they told."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from metrion.accounts.plans import PLANS
+from metrion.alerts.engine import TEST_PAUSE_MS
+from metrion.alerts.kinds import KINDS, SPANS, ended
+from metrion.alerts.sums import refill
+from metrion.alerts.typed import MOST_RULES, rule_columns, typed_at_first, typed_from
+from metrion.alerts.values import level_of
+from metrion.alerts.words import amount, share, span_words, title, watched
+from metrion.errors import InputError
+from metrion.kit.clock import now_ms
+from metrion.providers import PROVIDERS
+from metrion.rates.table import CURRENCIES
+from metrion.storage import alerts as stored
+from metrion.storage.alerts import Rule
+from metrion.storage.database import Connection
+from metrion.web.visit import Visit, refused
+
+_HISTORY = 50
+_NOTES = {
+    "made": "The rule is made. It watches from now on.",
+    "saved": "Saved.",
+    "paused": "Paused: this rule tells nothing until it goes on.",
+    "resumed": "The rule watches again.",
+    "tested": "The test is on its way, and stands in the history.",
+    "waits": "This rule was tested within the last 12 hours. Try again later.",
+    "deleted": "The rule is deleted. What it told stays in the history.",
+}
+_STATES = {"": ("good", "Fine"), "warning": ("warn", "Near its limit"), "alert": ("bad", "Reached its limit")}
+
+
+class _Shown(NamedTuple):
+    """A rule as the list tells of it."""
+
+    rule: Rule
+    title: str
+    watched: str
+    span: str
+    value: str
+    limit: str
+    part: int | None  # percent of the limit
+    state: tuple[str, str]  # the kind of a badge, and its text
+    testable: bool
+
+
+async def show(visit: Visit) -> Response:
+    """All rules with their values, and what fired; on free, what there would be."""
+    if not PLANS[visit.account.plan].alerts:
+        return visit.render("alerts/free.html", kinds=KINDS)
+    at_ms, account_id = now_ms(), visit.account.id
+
+    def read(connection: Connection) -> tuple[list[_Shown], list[Any]]:
+        rules = [rule for rule in stored.rules_of(connection, [account_id]) if rule.kind in KINDS]
+        fired = [one for one in stored.alerts_of(connection, account_id, _HISTORY) if one.kind in KINDS]
+        return [_shown(visit, connection, rule, at_ms) for rule in rules], fired
+
+    shown, fired = await visit.site.read(read)
+    said = visit.take_note(_NOTES)
+    context: dict[str, Any] = {"kinds": KINDS, "amount": amount, "name_of": title, "full": len(shown) >= MOST_RULES}
+    return visit.render("alerts/page.html", said=said, shown=shown, fired=fired, **context)
+
+
+def _shown(visit: Visit, connection: Connection, rule: Rule, at_ms: int) -> _Shown:
+    value = visit.site.alerts.measure(connection, rule, at_ms, keep=False)
+    state = _STATES[level_of(value, rule.threshold)]
+    if value.figure is None:
+        state = ("neutral", "Too few requests")
+    if ended(rule, at_ms):
+        state = ("neutral", "Over")
+    if rule.paused_ms is not None:
+        state = ("neutral", "Paused")
+    return _Shown(
+        rule,
+        title(rule.kind, rule.name),
+        watched(rule),
+        span_words(rule),
+        amount(rule.kind, value.rounded, rule.currency),
+        amount(rule.kind, rule.threshold, rule.currency),
+        share(value.rounded, rule.threshold),
+        state,
+        rule.tested_ms is None or at_ms - rule.tested_ms >= TEST_PAUSE_MS,
+    )
+
+
+# ── the form ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _form(
+    visit: Visit,
+    kind: str,
+    typed: dict[str, str],
+    rule_id: int,
+    status: int = 200,
+    errors: dict[str, str] | None = None,
+) -> Response:
+    context: dict[str, Any] = {
+        "providers": PROVIDERS,
+        "spans": SPANS,
+        "currencies": CURRENCIES,
+        "typed": typed,
+        "rule_id": rule_id,
+    }
+    return visit.render("alerts/form.html", status, errors=errors, kind=kind, told=KINDS[kind], **context)
+
+
+def _allowed(visit: Visit) -> None:
+    if not PLANS[visit.account.plan].alerts:
+        raise HTTPException(403, "Alerts are part of Pro. Your plan is shown under Settings, Plan.")
+
+
+async def show_new(visit: Visit) -> Response:
+    """The form of a new rule, of the kind that the address names."""
+    _allowed(visit)
+    kind = visit.request.query_params.get("kind", "budget")
+    if kind not in KINDS:
+        raise HTTPException(404)
+    return _form(visit, kind, typed_at_first(kind, visit.account.currency), 0)
+
+
+async def create(visit: Visit) -> Response:
+    """Make a rule, with the sums of what there was."""
+    form, account, at_ms = await visit.form(), visit.account, now_ms()
+    _allowed(visit)
+    kind = form["kind"]
+    if kind not in KINDS:
+        raise HTTPException(404)
+
+    def act(connection: Connection) -> None:
+        if len(stored.rules_of(connection, [account.id])) >= MOST_RULES:
+            raise InputError(f"An account has at most {MOST_RULES} rules. Delete one first.", field="name")
+        columns = rule_columns(kind, form, PROVIDERS, account.time_zone, at_ms)
+        rule = Rule(id=0, account_id=account.id, created_ms=at_ms, **columns)
+        refill(connection, rule._replace(id=stored.add_rule(connection, rule)), at_ms)
+
+    try:
+        await visit.site.change(act)
+    except InputError as problem:
+        return _form(visit, kind, _typed(form), 0, *refused(problem, "name"))
+    visit.note("made")
+    return visit.redirect("/alerts")
+
+
+def _typed(form: Any) -> dict[str, str]:
+    fields = ("name", "limit", "currency", "span", "least", "models", "requesters", "first", "last")
+    return {name: form[name] for name in fields} | {name: "yes" for name in form if name.startswith("provider_")}
+
+
+async def show_one(visit: Visit) -> Response:
+    """The form of a rule."""
+    _allowed(visit)
+    rule = await visit.site.read(lambda connection: _find(visit, connection))
+    return _form(visit, rule.kind, typed_from(rule), rule.id)
+
+
+def _find(visit: Visit, connection: Connection) -> Rule:
+    text = visit.request.path_params["rule_id"]
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+    rule = stored.find_rule(connection, visit.account.id, number)
+    if rule is None or rule.kind not in KINDS:
+        raise HTTPException(404)
+    return rule
+
+
+async def save(visit: Visit) -> Response:
+    """Change a rule; its sums are made anew, and it may warn and alert again at once."""
+    form, account, at_ms = await visit.form(), visit.account, now_ms()
+    _allowed(visit)
+    rule = await visit.site.read(lambda connection: _find(visit, connection))
+
+    def act(connection: Connection) -> None:
+        columns = rule_columns(rule.kind, form, PROVIDERS, account.time_zone, at_ms)
+        again = {"warned_ms": None, "alerted_ms": None} if columns["threshold"] != rule.threshold else {}
+        if stored.update_rule(connection, account.id, rule.id, **columns, **again):
+            refill(connection, rule._replace(**columns), at_ms)
+
+    try:
+        await visit.site.change(act)
+    except InputError as problem:
+        return _form(visit, rule.kind, _typed(form), rule.id, *refused(problem, "name"))
+    visit.note("saved")
+    return visit.redirect("/alerts")
+
+
+# ── pause, test, delete ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def pause(visit: Visit) -> Response:
+    """Pause a rule, or let it go on."""
+    await visit.form()
+    _allowed(visit)
+
+    def act(connection: Connection) -> bool:
+        rule = _find(visit, connection)
+        pausing = rule.paused_ms is None
+        stored.update_rule(connection, rule.account_id, rule.id, paused_ms=now_ms() if pausing else None)
+        stored.set_due(connection, [rule.account_id])
+        return pausing
+
+    visit.note("paused" if await visit.site.change(act) else "resumed")
+    return visit.redirect("/alerts")
+
+
+async def test(visit: Visit) -> Response:
+    """Send the message of a rule now, at most every 12 hours."""
+    await visit.form()
+    _allowed(visit)
+    sent = await visit.site.change(
+        lambda connection: visit.site.alerts.test(connection, _find(visit, connection), now_ms())
+    )
+    visit.note("tested" if sent else "waits")
+    return visit.redirect("/alerts")
+
+
+async def delete(visit: Visit) -> Response:
+    """Delete a rule."""
+    await visit.form()
+    _allowed(visit)
+
+    def act(connection: Connection) -> None:
+        rule = _find(visit, connection)
+        stored.delete_rule(connection, rule.account_id, rule.id)
+
+    await visit.site.change(act)
+    visit.note("deleted")
+    return visit.redirect("/alerts")
