@@ -221,7 +221,7 @@
   function onKey(event) {
     const tab = event.target.closest?.('[role="tab"]');
     if (tab) moveInTabs(event, tab);
-    if (event.key === "Escape") {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
       const menu = document.querySelector("details.menu[open]");
       if (menu) {
         menu.open = false;
