@@ -5,7 +5,7 @@ A chart has at most six series and "other". Names keep their colours: see `Palet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 COLOURS = tuple(str(number) for number in range(1, 9))
@@ -75,9 +75,17 @@ class Palette:
         free = [colour for colour in COLOURS if colour not in kept.values()]
         self.colours = kept | dict(zip((name for name in names if name not in kept), free, strict=False))
 
-    def of(self, names: Sequence[str]) -> dict[str, str]:
-        """A colour for each of these names, no two alike as long as there are eight; then "other"."""
-        found = {name: self.colours[name] for name in names if name in self.colours}
+    def of(self, names: Iterable[str]) -> dict[str, str]:
+        """A colour for each of these names, the most important first: no two of eight alike, and "other" for the rest.
+
+        A name that the account uses most has its own; others get what the first eight leave.
+        """
+        unique = list(dict.fromkeys(names))
+        first, rest = unique[: len(COLOURS)], unique[len(COLOURS) :]
+        found = {name: self.colours[name] for name in first if name in self.colours}
         free = [colour for colour in COLOURS if colour not in found.values()]
-        rest = [name for name in names if name not in found]
-        return found | dict(zip(rest, [*free, *[OTHER] * len(rest)], strict=False))
+        found |= dict(zip((name for name in first if name not in found), free, strict=False))
+        for name in rest:
+            own = self.colours.get(name, OTHER)
+            found[name] = OTHER if own in found.values() else own
+        return found

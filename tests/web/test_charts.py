@@ -33,11 +33,11 @@ def test_a_colour_stays_and_no_two_are_alike(first: list[str], then: list[str], 
     for name in set(first[:8]) & set(then[:8]):
         assert after.colours[name] == before.colours[name]
     found = after.of(shown)
-    assert list(found.keys() - set(shown)) == []
+    assert found.keys() == set(shown)
     coloured = [colour for colour in found.values() if colour != OTHER]
-    assert len(set(coloured)) == len(coloured) == min(len(shown), len(COLOURS))
-    for name in shown:
-        assert found[name] == after.colours.get(name, found[name])
+    assert len(set(coloured)) == len(coloured) >= min(len(shown), len(COLOURS))
+    for name in shown[:8]:
+        assert found[name] == after.colours.get(name, found[name]) != OTHER
 
 
 # ── Against the period before ─────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,9 @@
   const nameOf = (button) => button.querySelector("bdi").textContent;
   const buttonsOf = (host) => [...document.querySelectorAll(`[data-of="${host.id}"]`)];
 
+  // In rich text, {a|b} is a style; names may hold anything.
+  const plain = (text) => (text.length > 40 ? `${text.slice(0, 39)}…` : text).replace(/[{}|]/g, (sign) => ({ "{": "❴", "}": "❵", "|": "❘" })[sign]);
+
   // ── The table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   function read(host) {
@@ -40,8 +43,9 @@
         texts: cells.map((cell) => cell.textContent),
       };
     });
-    const series = buttons.map((button) => ({
+    const series = buttons.map((button, at) => ({
       name: nameOf(button),
+      key: plain(nameOf(button)) + "\u200b".repeat(at), // the library tells series apart by their names
       colour: getComputedStyle(button.querySelector("rect")).fill,
     }));
     return { rows, series, unit: table.dataset.unit, kind: table.dataset.kind, sign: table.dataset.sign };
@@ -76,22 +80,15 @@
 
   // ── Drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // In rich text, {a|b} is a style; names may hold anything.
-  const plain = (name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name).replace(/[{}|]/g, (sign) => ({ "{": "❴", "}": "❵", "|": "❘" })[sign]);
-
-  function tooltip(data, points) {
-    const row = data.rows[points[0].dataIndex];
-    const lines = points
-      .filter((point) => row.values[point.seriesIndex])
-      .map((point) => `${point.marker} ${plain(data.series[point.seriesIndex].name)}   {figure|${plain(row.texts[point.seriesIndex])}}`);
-    if (data.kind === "bars") lines.reverse(); // as the stack lies
-    return [`{head|${plain(row.full)}}`, ...(lines.length ? lines : ["–"])].join("\n");
-  }
-
   function series(data, look) {
     return data.series.map((one, at) => {
       const values = data.rows.map((row) => row.values[at]);
-      const common = { name: String(at), color: one.colour, emphasis: { disabled: true }, animation: false };
+      const common = {
+        name: one.key,
+        color: one.colour,
+        emphasis: { disabled: true },
+        tooltip: { valueFormatter: (value, number) => plain(data.rows[number].texts[at]) },
+      };
       if (data.kind === "lines") {
         const alone = (number) => values[number - 1] == null && values[number + 1] == null;
         return {
@@ -124,7 +121,7 @@
       animation: false,
       textStyle: { fontFamily: style.fontFamily },
       grid: { left: 0, right: 4, top: 10, bottom: 0, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
-      legend: { show: false, selected: Object.fromEntries(data.series.map((one, at) => [String(at), !off.has(one.name)])) },
+      legend: { show: false, selected: Object.fromEntries(data.series.map((one) => [one.key, !off.has(one.name)])) },
       tooltip: {
         trigger: "axis",
         renderMode: "richText",
@@ -134,22 +131,17 @@
         borderColor: look.line,
         borderWidth: 1,
         padding: [8, 12],
-        textStyle: {
-          ...font,
-          color: look.strong,
-          lineHeight: 20,
-          rich: { head: { color: look.text, fontSize: 12, lineHeight: 20 }, figure: { color: look.strong, fontWeight: 600, fontSize: 12, lineHeight: 20 } },
-        },
+        textStyle: { ...font, color: look.strong },
+        order: data.kind === "bars" ? "seriesDesc" : "seriesAsc", // as the stack lies
         axisPointer: data.kind === "lines" ? { type: "line", lineStyle: { color: look.text, type: "solid", width: 1 } } : { type: "shadow", shadowStyle: { color: look.line, opacity: 0.4 } },
-        formatter: (points) => tooltip(data, points),
       },
       xAxis: {
         type: "category",
-        data: data.rows.map((row) => row.label),
+        data: data.rows.map((row) => row.full),
         boundaryGap: data.kind === "bars",
         axisLine: { lineStyle: { color: look.line } },
         axisTick: { show: false },
-        axisLabel: { ...font, hideOverlap: true, margin: 8 },
+        axisLabel: { ...font, hideOverlap: true, margin: 8, formatter: (full, number) => data.rows[number].label },
       },
       yAxis: {
         type: "value",

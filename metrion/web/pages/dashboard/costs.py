@@ -106,7 +106,7 @@ def _colours(question: Question, found: Costs, by: str) -> dict[str, str]:
         return {one.name: one.colour for one in _CLASSES}
     if by == "requester":
         return dict(zip((one.name for one in found.requesters), "12345678", strict=False))
-    return question.known.models.of(list(dict.fromkeys(one.name for one in found.models)))
+    return views.model_colours(question, found.cost_by_model, found.models)
 
 
 # ── figures ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,9 +32,11 @@ def read(visit: Visit, connection: Connection) -> dict[str, Any]:
     token = mask_token(reveal_token(connection, visit.site.vault, visit.account.id))
     stored = [row.provider for row in list_provider_keys(connection, visit.account.id)]
     recipe = RECIPES[stored[0] if stored else "openai"]
+    variables = recipe.find("variables")
+    snippets = [*recipe.code, *([variables] if variables else [])]
     return {
         "masked": token,
-        "recipe": recipe,
+        "names": [(snippet.name, snippet.label) for snippet in snippets],
         "lines": [
             Lines(
                 snippet.name,
@@ -46,7 +48,7 @@ def read(visit: Visit, connection: Connection) -> dict[str, Any]:
                     if "«base»" in line or "«key»" in line
                 ),
             )
-            for snippet in recipe.code
+            for snippet in snippets
         ],
         "example": list(zip(*_EXAMPLE, strict=True)),
     }

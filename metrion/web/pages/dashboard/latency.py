@@ -41,7 +41,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
     found = latencies.latency(connection, question.account_id, question.range, question.filters)
     if not found.figures.requests:
         return None
-    colours = question.known.models.of(list(dict.fromkeys(one.name for one in found.models)))
+    colours = question.known.models.of(one.name for one in found.models)
     few = found.models if question.own.get("all") else found.models[:_FEW_ROWS]
     slowest = search.find_greatest(connection, question.account_id, wanted(question), "latency", 0)
     return {

@@ -55,8 +55,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
     if not (now.requests or now.refused):
         return None
     money = views.money_unit(question)
-    colours = question.known.models.of([layer.name for layer in found.cost_by_model if layer.name])
-    colours = question.known.models.of([*colours, *(one.name for one in found.models if one.name not in colours)])
+    colours = views.model_colours(question, found.cost_by_model, found.models)
     by_requester = views.sums_by_name(costs.by_requester(*asked, limit=_TOP_REQUESTERS), lambda one: one.cost_nano)
     return {
         "stats": main_stats(question, found),

@@ -21,7 +21,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
     if not (now.requests or now.refused):
         return None
     money = views.money_unit(question)
-    colours = question.known.models.of(list(dict.fromkeys(one.name for one in found.models)))
+    colours = views.model_colours(question, found.cost_by_model, found.models)
     latest = search.find(connection, question.account_id, wanted(question))
     return {
         "stats": main_stats(question, found),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from metrion.kit.zones import local_date
 from metrion.providers import PROVIDERS
-from metrion.storage.dashboard import Layer
+from metrion.storage.dashboard import Layer, Named
 from metrion.storage.totals import OTHER as OTHER_NAMES
 from metrion.storage.view import Figures
 from metrion.web.cards import Bar, Change, change
@@ -53,6 +53,11 @@ def provider_name(name: str) -> str:
 def model_href(question: Question, model: str) -> str:
     """This tab for one model alone; "" where no filter can name it."""
     return question.here(models=(model,)) if model not in ("", OTHER_NAMES) else ""
+
+
+def model_colours(question: Question, layers: Iterable[Layer], models: Iterable[Named]) -> dict[str, str]:
+    """The colours of a page's models; those of its chart come first."""
+    return question.known.models.of([*(one.name for one in layers if one.name), *(one.name for one in models)])
 
 
 def provider_href(question: Question, provider: str) -> str:
@@ -147,7 +152,8 @@ def sources_text(question: Question, figures: Figures) -> str:
         if number
     ]
     left_out = " What is unpriced or unknown is not in the sum." if figures.without_cost else ""
-    return f"Of the requests, {', '.join(shares)}.{left_out} {question.money.note}".strip()
+    told = f"Of the requests, {', '.join(shares)}.".replace(" %", "\N{NO-BREAK SPACE}%")
+    return f"{told}{left_out} {question.money.note}".strip()
 
 
 def cost_text(question: Question, figures: Figures) -> str:
