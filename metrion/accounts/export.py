@@ -69,7 +69,7 @@ def _from(step: Step, key: Any) -> Callable[[Connection], tuple[list[bytes], Any
 
 
 def _head(connection: Connection, account_id: int, moment: int) -> dict[str, Any]:
-    return {"exported_at": iso(moment), **stored.account_of(connection, account_id), "alert_rules": []}
+    return {"exported_at": iso(moment), **stored.account_of(connection, account_id)}
 
 
 def _totals(account_id: int, kind: str) -> Step:

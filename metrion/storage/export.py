@@ -11,6 +11,8 @@ from metrion.kit.money import usd_from_nano
 from metrion.storage.database import Connection
 from metrion.storage.tables import (
     accounts,
+    alert_rules,
+    alerts,
     billing,
     invoices,
     model_hours,
@@ -29,6 +31,8 @@ _OWNED = {
     "provider_keys": (provider_keys, ("provider", "tail", "created_ms", "used_ms")),
     "invoices": (invoices, ("id", "number", "status", "created_ms", "amount", "currency")),
     "sessions": (sessions, ("created_ms", "seen_ms", "agent", "address")),
+    "alert_rules": (alert_rules, tuple(column.name for column in alert_rules.c if column.name != "account_id")),
+    "alerts": (alerts, tuple(column.name for column in alerts.c if column.name != "account_id")),
 }
 _TOTALS = {"by_model": model_hours, "by_requester": requester_hours}
 USAGE = tuple(_TOTALS)
@@ -47,7 +51,11 @@ def account_of(connection: Connection, account_id: int) -> dict[str, Any]:
         "subscription": {} if paying is None else _named(paying, _SUBSCRIPTION),
     }
     for kind, (table, columns) in _OWNED.items():
-        query = select(table).where(table.c.account_id == account_id).order_by(table.c.created_ms)
+        query = (
+            select(table)
+            .where(table.c.account_id == account_id)
+            .order_by(table.c.fired_ms if table is alerts else table.c.created_ms)
+        )
         told[kind] = [_named(one, columns) for one in connection.execute(query)]
     return told
 
