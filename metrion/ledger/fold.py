@@ -1,20 +1,22 @@
 """Folding: a task of the server that makes days of hours that are over, and pairs and tops of rows; in small steps.
 
-Nothing waits for it: readers add to the days what is not folded yet. Where an account's time zone changes, its days are
+Nothing waits for it: readers add to the days what is not folded yet. So an account waits until that is many rows, or a
+day old. Where an account's time zone changes, its days are
 cleared and folded again, after hours that begin at other minutes in the new zone were counted again from their rows.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from time import perf_counter
 
 import structlog
 
-from metrion.kit.clock import HOUR_MS, now_ms
+from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.kit.zones import day_start, hour_end, hour_start, next_day
 from metrion.ledger import days, totals
 from metrion.ledger.writer import Writer
@@ -26,7 +28,7 @@ from metrion.storage.totals import HOURS, Fold, find_folds, save_fold
 GRACE_MS = 600_000  # after an hour's end, for calls that began in it; later ones cost a little more
 STEP_SECONDS = 0.05
 _PAIR_GRACE_MS = 60_000
-_MANY_ROWS = 10_000  # are paired before their hour is over
+_STEP_ROWS = 10_000
 _ACCOUNTS = 100  # looked at in one step
 _CLEARED = 2000  # rows in one statement
 _LOOK_SECONDS = 5.0
@@ -67,95 +69,89 @@ class Folder:
 def fold_some(database: Database, now: int, seconds: float = STEP_SECONDS) -> bool:
     """Fold for about so long, a step at least; says whether something may be left. `now` in Unix ms."""
     end = perf_counter() + seconds
-    for step in (_move, _fold_hours, _pair_rows):
-        with database.begin() as connection:
-            if step(connection, now, end):
-                return True
-    return False
+    with database.begin() as connection:
+        if _each(_moving(connection), end):
+            return True
+    with database.begin() as connection:
+        waiting = folding.waiting(connection, now - DAY_MS, _ACCOUNTS)
+        return _each([(fold, partial(_advance, connection, now)) for fold in waiting], end) or len(waiting) == _ACCOUNTS
 
 
 def fold_all(database: Database, now: int) -> None:
-    """Fold whatever there is."""
-    while fold_some(database, now):
-        pass
+    """Fold whatever is over."""
+    with database.begin() as connection:
+        _each(_moving(connection), inf)
+        _each([(fold, partial(_advance, connection, now)) for fold in folding.steady(connection)], inf)
 
 
-def _each(waiting: list[Fold], end: float, step: Callable[[Fold], Fold | None]) -> bool:
+Step = Callable[[Fold], Fold | None]
+
+
+def _each(waiting: Iterable[tuple[Fold, Step]], end: float) -> bool:
     """Take steps with one account after the other until the time is up; says whether it was up."""
-    for fold in waiting:
+    for fold, step in waiting:
         following: Fold | None = fold
         while following is not None:
             following = step(following)
             if perf_counter() >= end:
                 return True
-    return len(waiting) == _ACCOUNTS
+    return False
 
 
-# ── hours ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── a step on ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fold_hours(connection: Connection, now: int, end: float) -> bool:
-    before = now - HOUR_MS - GRACE_MS
-    waiting = folding.with_hours(connection, before, _ACCOUNTS)
-    return _each(waiting, end, lambda fold: _fold_hour(connection, fold, now))
-
-
-def _fold_hour(connection: Connection, fold: Fold, now: int) -> Fold | None:
-    """Fold an account's next hour; None where that was the last that is over."""
-    over = hour_start(fold.time_zone, now - GRACE_MS)
+def _advance(connection: Connection, now: int, fold: Fold) -> Fold | None:
+    """Fold an account's next hour that is over, or pair its next rows; None where nothing is left."""
+    over, until = hour_start(fold.time_zone, now - GRACE_MS), now - _PAIR_GRACE_MS
     hour_ms = folding.next_hour(connection, fold.account_id, fold.folded_ms)
-    if hour_ms is None or hour_ms >= over:
-        save_fold(connection, fold._replace(folded_ms=over))
-        return None
+    if hour_ms is not None and hour_ms < over:
+        following = _fold_hour(connection, fold, hour_ms)
+    else:
+        first = folding.next_row(connection, fold.account_id, fold.paired_ms)
+        if first is None or first >= until:
+            done = fold._replace(folded_ms=max(over, fold.folded_ms), paired_ms=max(until, fold.paired_ms), waiting=0)
+            save_fold(connection, done)
+            return None
+        following = _pair_some(connection, fold, first, until)
+    save_fold(connection, following)
+    return following
+
+
+def _fold_hour(connection: Connection, fold: Fold, hour_ms: int) -> Fold:
     hours = {table: folding.sums_of_hour(connection, table, fold.account_id, hour_ms) for table in HOURS}
     days.add_sums(connection, fold, hours)
-    fold = fold._replace(folded_ms=hour_ms + 1)
-    save_fold(connection, fold)
-    return fold
+    return fold._replace(folded_ms=hour_ms + 1)
 
 
-# ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _pair_rows(connection: Connection, now: int, end: float) -> bool:
-    waiting = folding.with_rows(connection, now - HOUR_MS - GRACE_MS, _MANY_ROWS, _ACCOUNTS)
-    return _each(waiting, end, lambda fold: _pair_some(connection, fold, now))
-
-
-def _pair_some(connection: Connection, fold: Fold, now: int) -> Fold | None:
-    """Pair an account's next rows, of one hour; None where there are no more."""
-    first = folding.next_row(connection, fold.account_id, fold.paired_ms)
-    until = now - _PAIR_GRACE_MS
-    if first is None or first >= until:
-        save_fold(connection, fold._replace(paired_ms=max(until, fold.paired_ms), unpaired=0))
-        return None
+def _pair_some(connection: Connection, fold: Fold, first: int, until: int) -> Fold:
+    """Pair an account's rows of one hour from the one that started at `first` on, as many as a step takes."""
     hour_ms = fold.hour(first)
     to = min(hour_end(fold.time_zone, hour_ms), until)
-    to = folding.row_number(connection, fold.account_id, first, to, _MANY_ROWS) or to
+    to = folding.row_number(connection, fold.account_id, first, to, _STEP_ROWS) or to
     to = max(to, first + 1)
-    fold = fold._replace(recent_ms=max(fold.recent_ms, until - RECENT_MS))
-    folding.forget_hours(connection, fold)
+    recent_ms = hour_start(fold.time_zone, until - RECENT_MS)
+    if recent_ms > fold.recent_ms:
+        fold = fold._replace(recent_ms=recent_ms)
+        folding.forget_hours(connection, fold)
     starts = {"days": max(day_start(fold.time_zone, hour_ms), fold.pairs_ms)}
     if hour_ms >= fold.recent_ms:
         starts["hours"] = hour_ms
     for size, start_ms in starts.items():
         folding.pair_rows(connection, f"pair_{size}", fold.account_id, first, to, start_ms)
         folding.list_tops(connection, f"top_{size}", fold.account_id, first, to, start_ms)
-    fold = fold._replace(paired_ms=to)
-    save_fold(connection, fold)
-    return fold
+    return fold._replace(paired_ms=to)
 
 
 # ── another time zone ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _move(connection: Connection, now: int, end: float) -> bool:
-    waiting = folding.with_another_zone(connection)
-    zones = {fold.account_id: zone for fold, zone in waiting}
-    return _each([fold for fold, _ in waiting], end, lambda fold: _move_some(connection, fold, zones[fold.account_id]))
+def _moving(connection: Connection) -> list[tuple[Fold, Step]]:
+    """Accounts whose time zone changed, with the step to take."""
+    return [(fold, partial(_move_some, connection, zone)) for fold, zone in folding.with_another_zone(connection)]
 
 
-def _move_some(connection: Connection, fold: Fold, zone: str) -> Fold | None:
+def _move_some(connection: Connection, zone: str, fold: Fold) -> Fold | None:
     """Bring an account's totals a step nearer to its time zone; None where they are ready to be folded again."""
     if fold.clearing:
         if not folding.clear_days(connection, fold, _CLEARED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func, insert, null, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, func, insert, literal_column, null, or_, select, tuple_
 
 from metrion.call import NOT_ERRORS
 from metrion.kit.clock import HOUR_MS
@@ -42,17 +42,20 @@ RECENT_MS = 72 * HOUR_MS  # how long the hours of pairs and tops are kept
 _STEADY = (folds.c.clearing == 0) & folds.c.old_zone.is_(None)
 
 
-def with_hours(connection: Connection, before_ms: int, limit: int) -> list[Fold]:
-    """Accounts with hours to fold that begin not after, the longest waiting first."""
-    due = select(folds).where(folds.c.folded_ms <= folds.c.last_ms, folds.c.folded_ms <= before_ms, _STEADY)
-    return [Fold(*row) for row in connection.execute(due.order_by(folds.c.folded_ms).limit(limit))]
+def waiting(connection: Connection, since_ms: int, limit: int) -> list[Fold]:
+    """Accounts to fold, the longest waiting first: those with rows from before, and those with many."""
+    old = (folds.c.paired_ms < since_ms) & literal_column("paired_ms <= last_ms")  # each index's own words
+    many: ColumnElement[bool] = literal_column("waiting >= 5000")
+    found: dict[int, Fold] = {}
+    for which in (old, many):
+        query = select(folds).where(which, _STEADY).order_by(folds.c.paired_ms).limit(limit)
+        found.update((row.account_id, Fold(*row)) for row in connection.execute(query))
+    return list(found.values())[:limit]
 
 
-def with_rows(connection: Connection, before_ms: int, many: int, limit: int) -> list[Fold]:
-    """Accounts with rows to pair that started before, or with that many, the longest waiting first."""
-    waiting = or_(folds.c.paired_ms < before_ms, folds.c.unpaired >= many)
-    due = select(folds).where(folds.c.paired_ms <= folds.c.last_ms, waiting, _STEADY)
-    return [Fold(*row) for row in connection.execute(due.order_by(folds.c.paired_ms).limit(limit))]
+def steady(connection: Connection) -> list[Fold]:
+    """All accounts that have totals, but those that change to another time zone."""
+    return [Fold(*row) for row in connection.execute(select(folds).where(_STEADY))]
 
 
 def with_another_zone(connection: Connection) -> list[tuple[Fold, str]]:

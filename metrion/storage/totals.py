@@ -121,7 +121,7 @@ class Fold(NamedTuple):
     last_ms: int = -1
     folded_ms: int = 0
     paired_ms: int = 0
-    unpaired: int = 0
+    waiting: int = 0
     recent_ms: int = 0
     pairs_ms: int = 0
     clearing: int = 0

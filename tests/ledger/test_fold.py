@@ -166,18 +166,38 @@ def test_an_hour_is_folded_once_it_has_been_over_for_a_while(tmp_path: Path) -> 
     database.close()
 
 
-def test_many_rows_are_paired_before_their_hour_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrion.ledger.fold._MANY_ROWS", 20)
+def fold_as_a_server(database: Database, now: int) -> None:
+    while fold_some(database, now):
+        pass
+
+
+def test_few_rows_wait_a_day_and_many_do_not(tmp_path: Path) -> None:
     database = house(tmp_path)
-    fold_all(database, NOON)
     write_rows(database, [call_row(NOON)])
-    fold_all(database, NOON + 60_001)
-    write_rows(database, [call_row(NOON + 9 + n // 3, n) for n in range(19)])
-    fold_all(database, NOON + 120_000)
+    fold_as_a_server(database, NOON + 61_000)
+    write_rows(database, [call_row(NOON + 100_000 + n, n) for n in range(20)])
+    fold_as_a_server(database, NOON + DAY_MS)
     assert column_of(database, "pair_days", "requests") == [1]
-    write_rows(database, [call_row(NOON + 9 + n // 3, 100 + n) for n in range(75)])
+    write_rows(database, [call_row(NOON + 100_000 + n // 3, 100 + n) for n in range(4980)])
+    fold_as_a_server(database, NOON + 200_000)  # its hour is not over
+    assert column_of(database, "pair_days", "requests") == [5001]
+    assert column_of(database, "model_days", "requests") == []
+    write_rows(database, [call_row(NOON + 300_000)])
+    fold_as_a_server(database, NOON + 2 * DAY_MS)
+    assert column_of(database, "pair_days", "requests") == column_of(database, "model_days", "requests") == [5002]
+    check_totals(database)
+    database.close()
+
+
+def test_a_step_takes_only_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrion.ledger.fold._STEP_ROWS", 20)
+    database = house(tmp_path)
+    write_rows(database, [call_row(NOON + n // 7, n) for n in range(95)])
+    assert fold_some(database, NOON + 120_000, seconds=0)
+    assert column_of(database, "pair_days", "requests") == [14]  # of two milliseconds; the third has the 20th row
+    check_totals(database)
     fold_all(database, NOON + 120_000)
-    assert sum(column_of(database, "pair_days", "requests")) == 95
+    assert column_of(database, "pair_days", "requests") == [95]
     check_totals(database)
     database.close()
 
@@ -201,7 +221,7 @@ def test_hours_of_pairs_are_kept_for_three_days(tmp_path: Path) -> None:
     write_rows(database, [call_row(NOON + n * HOUR_MS, n, requester="bot") for n in range(100)])
     fold_all(database, NOON + 120 * HOUR_MS)
     starts = column_of(database, "pair_hours", "start_ms")
-    assert min(starts) == NOON + 48 * HOUR_MS  # 72 hours before what is paired
+    assert min(starts) == NOON + 47 * HOUR_MS  # 72 hours before what is paired
     fold_all(database, NOON + 121 * HOUR_MS)
     check_totals(database)
     write_rows(database, [call_row(NOON + 200 * HOUR_MS, 500, requester="bot")])
