@@ -45,7 +45,7 @@ def _add_running(connection: Connection, fold: Fold, hours: Iterable[Row]) -> No
     for _, start_ms, provider, requester, outcome, *sums in hours:
         requests = sums[0]
         if outcome == Outcome.REJECTED.value:
-            figures = [0, *sums[1:], 0, requests]
+            figures = [0] * len(sums) + [0, requests]  # their latency and the source of their cost are nobody's
         else:
             figures = [*sums, 0 if outcome in NOT_ERRORS else requests, 0]
         day = days[day_start(fold.time_zone, start_ms)]
