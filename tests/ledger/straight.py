@@ -187,11 +187,8 @@ def _run(sums: _Sums, fold: Fold, rows: list[Row]) -> None:
             started = day_start(zone, hour_of(fold, row))
             if since <= started <= day:
                 refused = row["outcome"] == "rejected"
-                figures = figures_of(row) | {
-                    "requests": int(not refused),
-                    "refused": int(refused),
-                    "errors": int(row["outcome"] not in NOT_ERRORS),
-                }
+                failed = int(row["outcome"] not in NOT_ERRORS)
+                figures = {"refused": 1} if refused else figures_of(row) | {"errors": failed}
                 for provider in (row["provider"], ALL):
                     sums.add("requester_running", (fold.account_id, day, provider, row["requester"]), figures)
                 if started == day and not refused and row["requester"]:
