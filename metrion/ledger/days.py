@@ -57,24 +57,25 @@ def _add_running(connection: Connection, fold: Fold, hours: Iterable[Row]) -> No
 
 
 def add_rows(connection: Connection, fold: Fold, groups: Sequence[Group], sign: int = 1) -> None:
-    """Add rows of this account to the pairs and tops of their days, and of their hours where these are still kept.
+    """Add rows of this account to the pairs and tops of their days, and of their quarters where these are still kept.
 
     Rows that are taken back (`sign` -1) stay among the tops until what they have become replaces them.
     """
     reached = [one for one in groups if one.reached and one.hour_ms >= fold.pairs_ms]
-    recent = [one for one in reached if one.hour_ms >= fold.recent_ms]
+    recent = [one for one in reached if one.quarter_ms >= fold.recent_ms]
 
     def day(one: Group) -> int:
         return max(day_start(fold.time_zone, one.hour_ms), fold.pairs_ms)
 
-    for size, some, start in (("hours", recent, _hour), ("days", reached, day)):
-        totals.add_sums(connection, f"pair_{size}", _pairs(some, start, sign))
-        if sign > 0:
-            folding.put_tops(connection, f"top_{size}", _tops(some, start))
+    totals.add_sums(connection, "pair_days", _pairs(reached, day, sign))
+    totals.add_sums(connection, "recent_pairs", _pairs(recent, _quarter, sign))
+    if sign > 0:
+        folding.put_tops(connection, "top_days", _tops(reached, day))
+        folding.put_tops(connection, "recent_tops", _tops(recent, _quarter))
 
 
-def _hour(one: Group) -> int:
-    return one.hour_ms
+def _quarter(one: Group) -> int:
+    return one.quarter_ms
 
 
 def _pairs(groups: Iterable[Group], start: Callable[[Group], int], sign: int) -> list[Row]:

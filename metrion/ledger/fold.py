@@ -17,17 +17,17 @@ from time import perf_counter
 import structlog
 
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
-from metrion.kit.zones import day_start, hour_end, hour_start, next_day
+from metrion.kit.zones import QUARTER_MS, day_start, hour_start, month_start, next_day, utc_month
 from metrion.ledger import days, totals
 from metrion.ledger.writer import Writer
 from metrion.storage import folding
 from metrion.storage.database import Connection, Database
-from metrion.storage.folding import RECENT_MS
+from metrion.storage.folding import MANY, RECENT_MS
 from metrion.storage.totals import HOURS, Fold, find_folds, save_fold
 
 GRACE_MS = 600_000  # after an hour's end, for calls that began in it; later ones cost a little more
 STEP_SECONDS = 0.05
-_PAIR_GRACE_MS = 60_000
+_PAIR_GRACE_MS = 120_000  # after a row's start
 _STEP_ROWS = 10_000
 _ACCOUNTS = 100  # looked at in one step
 _CLEARED = 2000  # rows in one statement
@@ -106,7 +106,7 @@ def _advance(connection: Connection, now: int, fold: Fold) -> Fold | None:
     over, until = hour_start(fold.time_zone, now - GRACE_MS), now - _PAIR_GRACE_MS
     hour_ms = folding.next_hour(connection, fold.account_id, fold.folded_ms)
     if hour_ms is not None and hour_ms < over:
-        following = _fold_hour(connection, fold, hour_ms)
+        following = _fold_hours(connection, fold, hour_ms, over)
     else:
         first = folding.next_row(connection, fold.account_id, fold.paired_ms)
         if first is None or first >= until:
@@ -118,28 +118,29 @@ def _advance(connection: Connection, now: int, fold: Fold) -> Fold | None:
     return following
 
 
-def _fold_hour(connection: Connection, fold: Fold, hour_ms: int) -> Fold:
-    hours = {table: folding.sums_of_hour(connection, table, fold.account_id, hour_ms) for table in HOURS}
+def _fold_hours(connection: Connection, fold: Fold, hour_ms: int, over: int) -> Fold:
+    """Fold the hour that began then; where there are few rows, the rest of its day with it."""
+    end = hour_ms + 1 if fold.waiting >= MANY else min(next_day(fold.time_zone, hour_ms), over)
+    hours = {table: folding.sums_of_hours(connection, table, fold.account_id, hour_ms, end) for table in HOURS}
     days.add_sums(connection, fold, hours)
-    return fold._replace(folded_ms=hour_ms + 1)
+    return fold._replace(folded_ms=end)
 
 
 def _pair_some(connection: Connection, fold: Fold, first: int, until: int) -> Fold:
-    """Pair an account's rows of one hour from the one that started at `first` on, as many as a step takes."""
-    hour_ms = fold.hour(first)
-    to = min(hour_end(fold.time_zone, hour_ms), until)
+    """Pair an account's rows of one day from the one that started at `first` on, as many as a step takes."""
+    to = min(next_day(fold.time_zone, first), until)
+    if utc_month(first // QUARTER_MS) != utc_month((to - 1) // QUARTER_MS):
+        to = month_start("UTC", to - 1)
     to = folding.row_number(connection, fold.account_id, first, to, _STEP_ROWS) or to
     to = max(to, first + 1)
     recent_ms = hour_start(fold.time_zone, until - RECENT_MS)
     if recent_ms > fold.recent_ms:
         fold = fold._replace(recent_ms=recent_ms)
-        folding.forget_hours(connection, fold)
-    starts = {"days": max(day_start(fold.time_zone, hour_ms), fold.pairs_ms)}
-    if hour_ms >= fold.recent_ms:
-        starts["hours"] = hour_ms
-    for size, start_ms in starts.items():
-        folding.pair_rows(connection, f"pair_{size}", fold.account_id, first, to, start_ms)
-        folding.list_tops(connection, f"top_{size}", fold.account_id, first, to, start_ms)
+        folding.forget_recent(connection, fold)
+    day_ms = max(day_start(fold.time_zone, first), fold.pairs_ms)
+    folding.pair_rows(connection, fold.account_id, first, to, day_ms)
+    if to > fold.recent_ms:
+        folding.pair_recent(connection, fold.account_id, max(first, fold.recent_ms), to)
     return fold._replace(paired_ms=to)
 
 
@@ -178,7 +179,13 @@ def _begin_to_move(connection: Connection, fold: Fold, zone: str) -> Fold:
     else:
         kept = next_day(fold.time_zone, first_row)
     moved = fold._replace(
-        time_zone=zone, folded_ms=0, paired_ms=kept, pairs_ms=kept, recent_ms=max(fold.recent_ms, kept), clearing=1
+        time_zone=zone,
+        folded_ms=0,
+        paired_ms=kept,
+        waiting=MANY,
+        recent_ms=max(fold.recent_ms, kept),
+        pairs_ms=kept,
+        clearing=1,
     )
     if first_row is None or not _begin_at_other_minutes(fold, zone, first_row):
         return moved

@@ -58,6 +58,7 @@ class Group(NamedTuple):
     stream: int
     mode: str
     hour_ms: int
+    quarter_ms: int
     rows: list[Row]
 
     @property
@@ -84,10 +85,11 @@ def group(connection: Connection, rows: Iterable[Row], folds: Mapping[int, Fold]
             month = utc_month(quarter)
             model = OTHER if (account_id, "model", month, model) in refused else model
             requester = OTHER if (account_id, "requester", month, requester) in refused else requester
-        hour_ms = folds[account_id].hour(quarter * QUARTER_MS)
+        quarter_ms = quarter * QUARTER_MS
+        times = folds[account_id].hour(quarter_ms), quarter_ms
         status, outcome, source, stream, mode = rest
         groups.append(
-            Group(account_id, provider, model, requester, status, outcome, source, stream, mode, hour_ms, members)
+            Group(account_id, provider, model, requester, status, outcome, source, stream, mode, *times, members)
         )
     return groups
 

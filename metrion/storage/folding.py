@@ -24,17 +24,18 @@ from metrion.storage.tables import (
     model_days,
     model_hours,
     pair_days,
-    pair_hours,
     provider_days,
+    recent_pairs,
+    recent_tops,
     requester_running,
     snapshots,
     top_days,
-    top_hours,
 )
 from metrion.storage.totals import ALL, OTHER, Fold, add_sums
 
-TOP = 100  # calls of an hour or a day, by each measure
-RECENT_MS = 72 * HOUR_MS  # how long the hours of pairs and tops are kept
+TOP = 100  # calls of a day, by each measure
+MANY = 5000  # rows that wait are folded at once; fewer when they are a day old
+RECENT_MS = 72 * HOUR_MS  # how long pairs and tops are kept by the quarter of an hour
 
 
 # ── what there is to do ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -45,7 +46,7 @@ _STEADY = (folds.c.clearing == 0) & folds.c.old_zone.is_(None)
 def waiting(connection: Connection, since_ms: int, limit: int) -> list[Fold]:
     """Accounts to fold, the longest waiting first: those with rows from before, and those with many."""
     old = (folds.c.paired_ms < since_ms) & literal_column("paired_ms <= last_ms")  # each index's own words
-    many: ColumnElement[bool] = literal_column("waiting >= 5000")
+    many: ColumnElement[bool] = literal_column(f"waiting >= {MANY}")
     found: dict[int, Fold] = {}
     for which in (old, many):
         query = select(folds).where(which, _STEADY).order_by(folds.c.paired_ms).limit(limit)
@@ -99,13 +100,13 @@ _UNREAD = {"usage_raw", "rare"}  # by no total, and long
 _FOR_TOTALS = select(*(null().label(name) if name in _UNREAD else calls.c[name] for name in COLUMNS))
 
 
-def sums_of_hour(connection: Connection, table: str, account_id: int, start_ms: int) -> list[Row]:
-    """An hour's rows of one of `totals.HOURS`."""
+def sums_of_hours(connection: Connection, table: str, account_id: int, from_ms: int, to_ms: int) -> list[Row]:
+    """The rows of one of `totals.HOURS` for the hours that begin then."""
     hours = metadata.tables[table]
-    query = select(hours).where(hours.c.account_id == account_id, hours.c.start_ms == start_ms)
+    within = (hours.c.account_id == account_id) & (hours.c.start_ms >= from_ms) & (hours.c.start_ms < to_ms)
     if hours is latency_hours:  # its key has the kind first
-        query = query.where(hours.c.kind.in_(_KINDS))
-    return [tuple(row) for row in connection.execute(query)]
+        within &= hours.c.kind.in_(_KINDS)
+    return [tuple(row) for row in connection.execute(select(hours).where(within))]
 
 
 def rows_between(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> list[Row]:
@@ -191,66 +192,80 @@ def _named(column: str) -> str:
     )
 
 
-def _pair_sql(table: str) -> str:
+_QUARTER = f"started_ms - started_ms % {QUARTER_MS}"
+
+
+def _pair_sql(table: str, start: str) -> str:
     adds = ",".join(f"{name}={table}.{name}+excluded.{name}" for name in _ADDED)
     return (
-        f"INSERT INTO {table} SELECT account_id, {_named('requester')}, provider, {_named('model')}, ?, status / 100,"
-        f" {','.join(map(_sum_sql, _ADDED))} {_ROWS} GROUP BY 1, 2, 3, 4, 6"
+        f"INSERT INTO {table} SELECT account_id, {_named('requester')}, provider, {_named('model')}, {start},"
+        f" status / 100, {','.join(map(_sum_sql, _ADDED))} {_ROWS} GROUP BY 1, 2, 3, 4, 5, 6"
         f" ON CONFLICT (account_id, requester, provider, model, start_ms, class) DO UPDATE SET {adds}"
     )
 
 
-_PAIR = {table: _pair_sql(table) for table in ("pair_hours", "pair_days")}
+_PAIR_DAY, _PAIR_QUARTERS = _pair_sql("pair_days", "?"), _pair_sql("recent_pairs", _QUARTER)
 _VALUES = {"cost": "cost_nano", "latency": "latency_us", "tokens": "input_tokens + output_tokens"}
 MEASURES = tuple(_VALUES)
 _IN_ITS_PLACE = "ON CONFLICT (account_id, measure, start_ms, request_id) DO UPDATE SET value = excluded.value"
 
 
-def pair_rows(connection: Connection, table: str, account_id: int, from_ms: int, to_ms: int, start_ms: int) -> None:
-    """Add an account's rows between these times, of one UTC month, to the pairs of the hour or day that began then."""
-    month = utc_month(from_ms // QUARTER_MS)
-    connection.exec_driver_sql(_PAIR[table], (month, month, start_ms, account_id, first_id(from_ms), first_id(to_ms)))
-
-
-def list_tops(connection: Connection, table: str, account_id: int, from_ms: int, to_ms: int, start_ms: int) -> None:
-    """Put an account's greatest rows between these times among the tops of the hour or day that began then."""
+def pair_rows(connection: Connection, account_id: int, from_ms: int, to_ms: int, day_ms: int) -> None:
+    """Add an account's rows between these times, of one UTC month, to the pairs and tops of the day that began then."""
+    month, ids = utc_month(from_ms // QUARTER_MS), (account_id, first_id(from_ms), first_id(to_ms))
+    connection.exec_driver_sql(_PAIR_DAY, (month, month, day_ms, *ids))
     for measure, value in _VALUES.items():
         connection.exec_driver_sql(
-            f"INSERT INTO {table} SELECT account_id, ?, ?, request_id, {value} {_ROWS}"
+            f"INSERT INTO top_days SELECT account_id, ?, ?, request_id, {value} {_ROWS}"
             f" AND {value} > 0 ORDER BY {value} DESC, request_id DESC LIMIT {TOP} {_IN_ITS_PLACE}",
-            (measure, start_ms, account_id, first_id(from_ms), first_id(to_ms)),
+            (measure, day_ms, *ids),
         )
-        _shorten(connection, table, (account_id, measure, start_ms))
+        _shorten(connection, (account_id, measure, day_ms))
+
+
+def pair_recent(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> None:
+    """Add an account's rows between these times, of one UTC month, to the pairs and tops of their quarters."""
+    month, ids = utc_month(from_ms // QUARTER_MS), (account_id, first_id(from_ms), first_id(to_ms))
+    connection.exec_driver_sql(_PAIR_QUARTERS, (month, month, *ids))
+    for measure, value in _VALUES.items():
+        rank = f"ROW_NUMBER() OVER (PARTITION BY {_QUARTER} ORDER BY {value} DESC, request_id DESC)"
+        connection.exec_driver_sql(
+            f"INSERT INTO recent_tops SELECT account_id, ?, start_ms, request_id, value FROM ("  # noqa: S608
+            f"SELECT account_id, {_QUARTER} AS start_ms, request_id, {value} AS value, {rank} AS rank {_ROWS}"
+            f" AND {value} > 0) WHERE rank <= {TOP} {_IN_ITS_PLACE}",
+            (measure, *ids),
+        )
 
 
 def put_tops(connection: Connection, table: str, tops: Iterable[Row]) -> None:
-    """Put calls among the tops, in the place of what they were there: rows of `top_hours` or `top_days`."""
+    """Put calls among the tops, in the place of what they were there: rows of `top_days` or `recent_tops`."""
     rows = list(tops)
     if rows:
         connection.exec_driver_sql(f"INSERT INTO {table} VALUES (?,?,?,?,?) {_IN_ITS_PLACE}", rows)  # noqa: S608
-    for one in {row[:3] for row in rows}:
-        _shorten(connection, table, one)
+    if table == "top_days":
+        for one in {row[:3] for row in rows}:
+            _shorten(connection, one)
 
 
-def _shorten(connection: Connection, table: str, top: Row) -> None:
-    """Let only the TOP greatest stay of one top."""
+def _shorten(connection: Connection, top: Row) -> None:
+    """Let only the TOP greatest stay of one of a day's tops."""
     mine = "account_id = ? AND measure = ? AND start_ms = ?"
-    last = f"SELECT value, request_id FROM {table} WHERE {mine} ORDER BY value DESC, request_id DESC"  # noqa: S608
+    last = f"SELECT value, request_id FROM top_days WHERE {mine} ORDER BY value DESC, request_id DESC"  # noqa: S608
     found = connection.exec_driver_sql(f"{last} LIMIT 1 OFFSET {TOP - 1}", top).first()
     if found is not None:
-        less = f"DELETE FROM {table} WHERE {mine} AND (value, request_id) < (?, ?)"  # noqa: S608
+        less = f"DELETE FROM top_days WHERE {mine} AND (value, request_id) < (?, ?)"  # noqa: S608
         connection.exec_driver_sql(less, (*top, *found))
 
 
-def forget_hours(connection: Connection, fold: Fold) -> None:
-    """Delete the hours of pairs and tops that began before `recent_ms`."""
-    for table in (pair_hours, top_hours):
+def forget_recent(connection: Connection, fold: Fold) -> None:
+    """Delete what is kept by the quarter of an hour and began before `recent_ms`."""
+    for table in (recent_pairs, recent_tops):
         old = (table.c.account_id == fold.account_id) & (table.c.start_ms < fold.recent_ms)
         connection.execute(delete(table).where(old))
 
 
 _OF_HOURS = (model_days, provider_days, requester_running, snapshots, latency_days, error_days)
-_OF_ROWS = (pair_days, top_days, pair_hours, top_hours)
+_OF_ROWS = (pair_days, top_days, recent_pairs, recent_tops)
 
 
 def clear_days(connection: Connection, fold: Fold, limit: int) -> bool:

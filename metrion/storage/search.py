@@ -18,7 +18,7 @@ from metrion.kit.ids import first_id
 from metrion.kit.zones import hour_start
 from metrion.storage.database import Connection
 from metrion.storage.reports import call_query
-from metrion.storage.tables import calls, names, top_days, top_hours
+from metrion.storage.tables import calls, names, recent_tops, top_days
 from metrion.storage.totals import MOST_NAMES, find_folds
 from metrion.storage.view import Filters, Range, read
 
@@ -183,7 +183,7 @@ def _tops(connection: Connection, account_id: int, wanted: Wanted, sort: Sort) -
     """The greatest calls of the range: from those of each of its hours and days, and the rows not among these yet."""
     first, end = first_id(wanted.from_ms), first_id(wanted.to_ms)
     found: dict[bytes, int] = {}
-    for table in (top_days, top_hours):
+    for table in (top_days, recent_tops):
         of = table.c
         query = select(of.request_id, of.value).where(
             of.account_id == account_id, of.measure == sort, of.request_id >= first, of.request_id < end

@@ -423,10 +423,10 @@ snapshots = _table(
     clustered=True,
 )
 
-# Model by requester, of calls that reached a provider; hours from `folds.recent_ms` on.
+# Model by requester, of calls that reached a provider; by the quarter of an hour from `folds.recent_ms` on.
 _PAIR = ("requester", "provider", "model", "start_ms", "class")
-pair_hours = _totals("pair_hours", *_PAIR, sums=(*SUMS, "errors"))
 pair_days = _totals("pair_days", *_PAIR, sums=(*SUMS, "errors"))
+recent_pairs = _totals("recent_pairs", *_PAIR, sums=(*SUMS, "errors"))
 
 # How many durations are in each bucket of `kit.buckets`, an octave a row. Kinds: "model_latency" and "model_ttft" by
 # model; "latency", "ttft" and "overhead" (what is not waiting for the provider) by provider, with the model "".
@@ -440,13 +440,13 @@ error_days = _totals("error_days", *_ERROR, sums=("requests",))
 
 
 def _tops(name: str) -> Table:
-    """The calls of each hour or day that are greatest by a measure: "cost", "latency" or "tokens"."""
+    """The calls of each day or quarter of an hour that are greatest by a measure: "cost", "latency" or "tokens"."""
     keys = _int("account_id", key=True), _text("measure", key=True), _int("start_ms", key=True)
     return _table(name, *keys, Column("request_id", LargeBinary, primary_key=True), _int("value"), clustered=True)
 
 
-top_hours = _tops("top_hours")  # from `folds.recent_ms` on
 top_days = _tops("top_days")
+recent_tops = _tops("recent_tops")  # from `folds.recent_ms` on; may hold more of a quarter than the greatest
 
 names = _table(  # what an account's calls named in a UTC month; beyond so many of a kind, totals call it "(other)"
     "names",
@@ -466,7 +466,7 @@ folds = _table(  # how far an account's hours are folded into days, and in which
     _int("folded_ms"),  # hours that begin before are in the days
     _int("paired_ms"),  # rows that started before are in pairs and tops
     _int("waiting"),  # how many rows came since it was folded last
-    _int("recent_ms"),  # hours of pairs and tops are kept from here on
+    _int("recent_ms"),  # quarters of pairs and tops are kept from here on
     _int("pairs_ms"),  # days of pairs and tops before are those of an earlier time zone: their rows are gone
     _int("clearing"),  # 1: the time zone changed, and days are deleted to be folded again
     _text("old_zone", null=True),  # in which the hours of rows that started before `moved_ms` still begin

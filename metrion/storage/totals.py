@@ -45,7 +45,7 @@ _UPSERTS = {
         "provider_days",
         "requester_hours",
         "requester_running",
-        "pair_hours",
+        "recent_pairs",
         "pair_days",
         "latency_hours",
         "latency_days",

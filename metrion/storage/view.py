@@ -18,7 +18,7 @@ from metrion.kit.clock import HOUR_MS
 from metrion.kit.ids import first_id
 from metrion.kit.zones import QUARTER_MS, day_start, hour_end, hour_start, local_date, midnight, next_day
 from metrion.storage.database import Connection
-from metrion.storage.tables import calls, model_days, model_hours, pair_days, pair_hours, provider_days
+from metrion.storage.tables import calls, model_days, model_hours, pair_days, provider_days, recent_pairs
 from metrion.storage.totals import Fold, find_folds
 
 
@@ -278,7 +278,7 @@ def read_pairs(
     for from_ms, to_ms in ((range.from_ms, first), (end, range.to_ms)):  # what is no whole day
         kept = max(from_ms, fold.recent_ms)
         asked.append(
-            _grouped(pair_hours, account_id, Piece(False, kept, min(to_ms, fold.paired_ms)), filters, by, figures)
+            _grouped(recent_pairs, account_id, Piece(False, kept, min(to_ms, fold.paired_ms)), filters, by, figures)
         )
         asked.append(_of_rows(account_id, from_ms, min(kept, to_ms, fold.paired_ms), filters, by, figures))
     asked.append(_of_rows(account_id, max(range.from_ms, fold.paired_ms), range.to_ms, filters, by, figures))

@@ -174,15 +174,15 @@ def fold_as_a_server(database: Database, now: int) -> None:
 def test_few_rows_wait_a_day_and_many_do_not(tmp_path: Path) -> None:
     database = house(tmp_path)
     write_rows(database, [call_row(NOON)])
-    fold_as_a_server(database, NOON + 61_000)
-    write_rows(database, [call_row(NOON + 100_000 + n, n) for n in range(20)])
+    fold_as_a_server(database, NOON + 121_000)
+    write_rows(database, [call_row(NOON + 200_000 + n, n) for n in range(20)])
     fold_as_a_server(database, NOON + DAY_MS)
     assert column_of(database, "pair_days", "requests") == [1]
-    write_rows(database, [call_row(NOON + 100_000 + n // 3, 100 + n) for n in range(4980)])
-    fold_as_a_server(database, NOON + 200_000)  # its hour is not over
+    write_rows(database, [call_row(NOON + 200_000 + n // 3, 100 + n) for n in range(4980)])
+    fold_as_a_server(database, NOON + 400_000)  # its hour is not over
     assert column_of(database, "pair_days", "requests") == [5001]
     assert column_of(database, "model_days", "requests") == []
-    write_rows(database, [call_row(NOON + 300_000)])
+    write_rows(database, [call_row(NOON + 500_000)])
     fold_as_a_server(database, NOON + 2 * DAY_MS)
     assert column_of(database, "pair_days", "requests") == column_of(database, "model_days", "requests") == [5002]
     check_totals(database)
@@ -193,10 +193,10 @@ def test_a_step_takes_only_so_many_rows(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("metrion.ledger.fold._STEP_ROWS", 20)
     database = house(tmp_path)
     write_rows(database, [call_row(NOON + n // 7, n) for n in range(95)])
-    assert fold_some(database, NOON + 120_000, seconds=0)
+    assert fold_some(database, NOON + 130_000, seconds=0)
     assert column_of(database, "pair_days", "requests") == [14]  # of two milliseconds; the third has the 20th row
     check_totals(database)
-    fold_all(database, NOON + 120_000)
+    fold_all(database, NOON + 130_000)
     assert column_of(database, "pair_days", "requests") == [95]
     check_totals(database)
     database.close()
@@ -216,17 +216,17 @@ def test_of_a_day_the_greatest_calls_are_listed_also_if_they_are_late(tmp_path: 
     database.close()
 
 
-def test_hours_of_pairs_are_kept_for_three_days(tmp_path: Path) -> None:
+def test_quarters_of_pairs_are_kept_for_three_days(tmp_path: Path) -> None:
     database = house(tmp_path)
     write_rows(database, [call_row(NOON + n * HOUR_MS, n, requester="bot") for n in range(100)])
     fold_all(database, NOON + 120 * HOUR_MS)
-    starts = column_of(database, "pair_hours", "start_ms")
+    starts = column_of(database, "recent_pairs", "start_ms")
     assert min(starts) == NOON + 47 * HOUR_MS  # 72 hours before what is paired
     fold_all(database, NOON + 121 * HOUR_MS)
     check_totals(database)
     write_rows(database, [call_row(NOON + 200 * HOUR_MS, 500, requester="bot")])
     fold_all(database, NOON + 202 * HOUR_MS)
-    assert column_of(database, "pair_hours", "start_ms") == [NOON + 200 * HOUR_MS]
+    assert column_of(database, "recent_pairs", "start_ms") == [NOON + 200 * HOUR_MS]
     database.close()
 
 

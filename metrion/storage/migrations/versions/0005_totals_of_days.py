@@ -72,8 +72,8 @@ def upgrade() -> None:
     fill_errors()
     fill_names()
     op.execute(
-        "INSERT INTO folds (account_id, time_zone, last_ms)"
-        " SELECT account_id, 'UTC', MAX(start_ms) FROM model_hours GROUP BY account_id"
+        "INSERT INTO folds (account_id, time_zone, last_ms, waiting)"
+        " SELECT account_id, 'UTC', MAX(start_ms), SUM(requests) FROM model_hours GROUP BY account_id"
     )
 
 
@@ -106,11 +106,13 @@ def create_totals() -> None:
     create("provider_days", ("start_ms", "provider", "status", "outcome"), sums)
     create("requester_running", ("start_ms", "provider", "requester"), (*sums, "errors", "refused"))
     create("snapshots", ("start_ms",), ("since_ms", "requesters"))
+    for table in ("pair_days", "recent_pairs"):
+        create(table, PAIR, (*sums, "errors"))
     for size in ("hours", "days"):
-        create(f"pair_{size}", PAIR, (*sums, "errors"))
         create(f"latency_{size}", LATENCY, BUCKETS)
         create(f"error_{size}", ERROR, ("requests",))
-        create(f"top_{size}", ("measure", "start_ms", "request_id"), ("value",))
+    for table in ("top_days", "recent_tops"):
+        create(table, ("measure", "start_ms", "request_id"), ("value",))
 
 
 def create_others() -> None:
