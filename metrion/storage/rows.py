@@ -17,7 +17,7 @@ from metrion.storage.database import Connection
 
 Row = tuple[Any, ...]  # in the order of COLUMNS
 COLUMNS = tuple(column.name for column in tables.calls.columns)
-_CHUNKS = (512, 64, 8, 1)  # rows in one statement; of 37 columns, within SQLite's 32,766 parameters
+_MOST = 512  # rows in one statement; of 37 columns, within SQLite's 32,766 parameters
 
 
 def _insert_sql(rows: int) -> str:
@@ -26,7 +26,7 @@ def _insert_sql(rows: int) -> str:
     return f"INSERT INTO calls ({names}) VALUES {','.join([one] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608  our own names
 
 
-_INSERTS = [(size, _insert_sql(size)) for size in _CHUNKS]
+_INSERTS = [(1 << bit, _insert_sql(1 << bit)) for bit in reversed(range(_MOST.bit_length()))]
 
 
 def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
