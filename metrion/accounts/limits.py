@@ -26,6 +26,8 @@ Kind = Literal[
     "password_account",
     "key_account",
     "billing_account",
+    "api_address",
+    "api_account",
 ]
 
 
@@ -48,6 +50,8 @@ LIMITS: dict[Kind, Limit] = {
     "password_account": Limit(10, 10 * _MINUTE),  # asked again of somebody who is signed in
     "key_account": Limit(20, 10 * _MINUTE),  # a provider key tried at its provider
     "billing_account": Limit(20, 10 * _MINUTE),  # questions to Stripe
+    "api_address": Limit(30, 10 * _MINUTE),  # keys that are not known
+    "api_account": Limit(120, _MINUTE),
 }
 _KEYS = 50_000  # over all kinds; beyond, the longest unused of its kind is forgotten
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import NamedTuple
 
 from metrion.accounts.vault import Vault
 from metrion.errors import InputError
@@ -45,6 +46,38 @@ def reveal_token(connection: Connection, vault: Vault, account_id: int) -> Secre
     if not rows:
         raise InputError("This account has no Metrion key. Make one with Regenerate.")
     return vault.open(account_id, _SEALED_FOR, rows[0].sealed)
+
+
+class Reader(NamedTuple):
+    """An account whose figures may be read."""
+
+    id: int
+    plan: str
+    time_zone: str
+
+
+def find_reader(connection: Connection, vault: Vault, credential: bytes) -> Reader | None:
+    """The account of a Metrion key (with or without a label); None where the key is not known, or its account disabled.
+
+    Raises InputError where its owner lets the key read nothing.
+    """
+    parsed = parse_token(credential)
+    row = None if parsed is None else stored.find_by_token(connection, vault.token_digest(parsed[0]))
+    if row is None or row.disabled_ms is not None:
+        return None
+    if not row.key_reads:
+        raise InputError("This Metrion key may not read. Its owner can let it under Settings, Metrion key.")
+    return Reader(row.id, row.plan, row.time_zone)
+
+
+def may_read(connection: Connection, account_id: int) -> bool:
+    """Whether an account's Metrion key may read the JSON API."""
+    return any(row.key_reads for row in stored.list_accounts(connection, account_id))
+
+
+def let_read(connection: Connection, account_id: int, allowed: bool) -> None:
+    """Let an account's Metrion key read the JSON API, or no longer."""
+    stored.update_account(connection, account_id, key_reads=int(allowed))
 
 
 def mask_token(token: Secret) -> str:

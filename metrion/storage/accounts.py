@@ -75,6 +75,12 @@ def list_tokens(connection: Connection, account_id: int | None = None) -> Sequen
     return connection.execute(query if account_id is None else query.where(tokens.c.account_id == account_id)).all()
 
 
+def find_by_token(connection: Connection, digest: bytes) -> Row[Any] | None:
+    """The account whose Metrion key has that digest."""
+    owner = select(accounts).join(tokens, tokens.c.account_id == accounts.c.id)
+    return connection.execute(owner.where(tokens.c.digest == digest)).one_or_none()
+
+
 def replace_token(connection: Connection, account_id: int, digest: bytes, sealed: bytes, now_ms: int) -> None:
     """Make this the account's only Metrion key."""
     connection.execute(delete(tokens).where(tokens.c.account_id == account_id))

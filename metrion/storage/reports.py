@@ -154,6 +154,15 @@ def call_fields(row: Row[Any]) -> dict[str, Any]:
     }
 
 
+def usage_json(text: str | None) -> Any:
+    """A row's usage object for orjson: as it stands where it is JSON, with its numbers as the provider wrote them."""
+    try:
+        orjson.loads(text or "null")
+    except ValueError:
+        return text
+    return orjson.Fragment(text or "null")
+
+
 def cost_history(connection: Connection, row: Row[Any]) -> list[dict[str, Any]]:
     """What a call cost before it was priced again, the first figure first; `counts` only where these changed too."""
     return (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, literal_column, null, or_, select
 
 from metrion.call import Outcome
 from metrion.kit.ids import first_id
@@ -89,7 +89,7 @@ class Greatest(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Some calls of many, oldest first. `after`: the id to go on behind; None at the end."""
+    """Some calls of many, in the order asked for. `after`: the id to go on behind; None at the end."""
 
     rows: Sequence[Row[Any]]
     after: bytes | None
@@ -198,14 +198,31 @@ def _tops(connection: Connection, account_id: int, wanted: Wanted, sort: Sort) -
 
 
 def find_older_first(connection: Connection, account_id: int, wanted: Wanted, after: bytes, limit: int) -> Step:
-    """The oldest calls that match, behind the one of id `after`, with all their columns; at most `limit` of them."""
+    """The oldest calls that match, behind the one of id `after`, but for usage objects; at most `limit`."""
     ids = _rows(connection, account_id, wanted, limit, after=after, columns=("request_id",))
     if not ids:
         return Step([], _last_looked_at(connection, account_id, wanted, _LOOKED, after=after))
-    first, last = ids[0].request_id, ids[-1].request_id
+    return Step(_whole(connection, account_id, wanted, ids[0].request_id, ids[-1].request_id), ids[-1].request_id)
+
+
+def find_newest_first(
+    connection: Connection, account_id: int, wanted: Wanted, before: bytes | None, limit: int
+) -> Step:
+    """The newest calls that match, older than the one of id `before`, but for usage objects; at most `limit`."""
+    ids = _rows(connection, account_id, wanted, limit, before=before, columns=("request_id",))
+    if not ids:
+        return Step([], _last_looked_at(connection, account_id, wanted, _LOOKED, before=before))
+    rows = _whole(connection, account_id, wanted, ids[-1].request_id, ids[0].request_id)
+    return Step(list(reversed(rows)), ids[-1].request_id)
+
+
+def _whole(connection: Connection, account_id: int, wanted: Wanted, first: bytes, last: bytes) -> Sequence[Row[Any]]:
+    """The calls that match from one id to another, oldest first, but for their usage objects, which may be large."""
     of = calls.c.request_id
-    query = call_query().where(calls.c.account_id == account_id, of >= first, of <= last, *_filters(calls.c, wanted))
-    return Step(connection.execute(query.order_by(of)).all(), last)
+    query = call_query()
+    columns = (null().label(one.name) if one.name == "usage_raw" else one for one in query.selected_columns)
+    query = query.with_only_columns(*columns).where(calls.c.account_id == account_id, of >= first, of <= last)
+    return connection.execute(query.where(*_filters(calls.c, wanted)).order_by(of)).all()
 
 
 def get(connection: Connection, account_id: int, request_id: bytes, since_ms: int) -> Row[Any] | None:

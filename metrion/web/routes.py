@@ -18,6 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
+from metrion.web.api import latency, openapi, usage
+from metrion.web.api import logs as api_logs
+from metrion.web.api.access import PATH as API
+from metrion.web.api.access import reads, told
 from metrion.web.pages import (
     alerts,
     billing,
@@ -47,6 +51,7 @@ class Access(Enum):
 
     ANYBODY = "anybody"
     SIGNED_IN = "signed in"
+    READER = "signed in, or with a Metrion key that may read"  # `api.access` finds out
     OPERATOR = "operator"
     SIGNED = "who signs what it sends, which the page checks"
 
@@ -90,6 +95,7 @@ PAGES = (
     Page("/integrate/test", Access.SIGNED_IN, post=integrate.send_test),
     Page("/settings", Access.SIGNED_IN, get=settings.show_general, post=settings.save_general),
     Page("/settings/token", Access.SIGNED_IN, get=settings.show_token, post=settings.regenerate),
+    Page("/settings/token/reads", Access.SIGNED_IN, post=settings.set_reads),
     Page("/settings/providers", Access.SIGNED_IN, get=settings.show_providers),
     Page("/settings/providers/delete", Access.SIGNED_IN, post=settings.delete_key),
     Page("/settings/billing", Access.SIGNED_IN, get=billing.show),
@@ -118,6 +124,11 @@ PAGES = (
     Page("/alerts/{rule_id}/pause", Access.SIGNED_IN, post=alerts.pause),
     Page("/alerts/{rule_id}/test", Access.SIGNED_IN, post=alerts.test),
     Page("/alerts/{rule_id}/delete", Access.SIGNED_IN, post=alerts.delete),
+    Page("/api/v1/usage", Access.READER, get=reads(usage.find)),
+    Page("/api/v1/latency", Access.READER, get=reads(latency.find)),
+    Page("/api/v1/logs", Access.READER, get=reads(api_logs.find)),
+    Page("/api/v1/logs/{request_id}", Access.READER, get=reads(api_logs.show)),
+    Page("/api/v1/openapi.json", Access.ANYBODY, get=openapi.show),
     Page("/operator", Access.OPERATOR, get=operator.show),
     Page("/operator/account", Access.OPERATOR, post=operator.change),
     Page("/operator/invite", Access.OPERATOR, post=operator.invite),
@@ -147,6 +158,8 @@ def create_app(site: Site, ready: Callable[[], bool]) -> App:
 
     async def failed(request: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)
+        if request.url.path.startswith(API):
+            return told(problem.status_code)
         detail = problem.detail if problem.status_code in (403, 421) else ""
         return await _answer(request, site, lambda visit: errors.show(visit, problem.status_code, detail))
 

@@ -434,6 +434,7 @@ def test_search_panel_and_keys_in_a_browser(house: House, pro: Browser, chromium
         page.select_option("#status", "5xx")
         expect(page.locator("#log tbody tr")).to_have_count(4)
         expect(page).to_have_url(f"{origin}/logs?range=30d&status=5xx&q=grok")
+        expect(page.locator(".row-link[data-htmx-powered]")).to_have_count(4)
         links = [link.get_attribute("href") for link in page.locator(".row-link").all()]
         page.locator("h1").click()
         page.keyboard.press("ArrowDown")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from metrion.accounts import people
 from metrion.accounts.provider_keys import delete_provider_key
-from metrion.accounts.tokens import mask_token, replace_token, reveal_token
+from metrion.accounts.tokens import let_read, mask_token, may_read, replace_token, reveal_token
 from metrion.errors import InputError
 from metrion.providers import PROVIDERS
 from metrion.rates.table import Rate
@@ -89,6 +89,7 @@ class _Key(NamedTuple):
     masked: str
     created_ms: int
     used_ms: int | None
+    reads: bool  # whether it may read the JSON API
 
 
 async def show_token(visit: Visit) -> Response:
@@ -113,7 +114,16 @@ def _key(visit: Visit, connection: Connection) -> _Key | None:
         mask_token(reveal_token(connection, visit.site.vault, account_id)),
         created_ms,
         used_ms if used_ms is not None and used_ms >= created_ms else None,  # else the one before was used
+        may_read(connection, account_id),
     )
+
+
+async def set_reads(visit: Visit) -> Response:
+    """Let the Metrion key read the JSON API, or no longer."""
+    form, account_id = await visit.form(), visit.account.id
+    await visit.site.change(lambda connection: let_read(connection, account_id, bool(form["reads"])))
+    visit.note("saved")
+    return visit.redirect("/settings/token")
 
 
 async def regenerate(visit: Visit) -> Response:
