@@ -261,7 +261,8 @@ def _names_of(question: Question, start_ms: int) -> tuple[str, str, str]:
     """A bucket's name on the axis and in full, and where it leads: a day to its hours."""
     at = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(zone(question.zone))
     if question.span.hourly:
-        return f"{at:%H:%M}", f"{at:%a} {at.day} {at:%b}, {at:%H:%M}", ""
+        twice = at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()  # where clocks are put back
+        return f"{at:%H:%M}", f"{at:%a} {at.day} {at:%b}, {at:%H:%M}" + (f" ({at:%z})" if twice else ""), ""
     day = local_date(question.zone, start_ms)
     return f"{at.day} {at:%b}", f"{at:%a} {day_words(day)}", question.here(range="", first=day, last=day)
 
