@@ -21,7 +21,7 @@ from metrion.prices.catalog import PriceBook
 from metrion.storage.database import open_writer
 from tests.support import Metrion
 
-RTL = "\N{RIGHT-TO-LEFT OVERRIDE}drowssap\N{POP DIRECTIONAL FORMATTING}"
+RTL = "\N{RIGHT-TO-LEFT OVERRIDE}drowssap"  # never closed
 HOSTILE = (
     "<script>window.hacked = 1</script>",
     "\"><img src=x onerror='window.hacked = 1'>",

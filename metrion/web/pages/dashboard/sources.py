@@ -24,7 +24,7 @@ class Row(NamedTuple):
     name: str
     href: str
     lines: Sequence[Line]
-    models: str
+    models: list[str]
     requests: int
     errors: int
     rate: float | None
@@ -87,7 +87,7 @@ def _row(question: Question, one: Source, whole: int) -> Row:
         one.name or "Without a name",
         views.requester_href(question, one.name),
         spark(one.trend),
-        ", ".join(one.models) if one.models else "–",
+        one.models or [],
         figures.requests,
         figures.errors,
         figures.error_rate,
