@@ -135,12 +135,16 @@ class Source(NamedTuple):
         return self.path.split("/")[1].removesuffix(".py")
 
 
-def tracked(*patterns: str) -> list[Source]:
-    """The files git knows or would add, as text; binary ones are left out."""
+def tracked_paths(*patterns: str) -> list[Path]:
+    """The files git knows or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *patterns]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    paths = [ROOT / name for name in names if name and (ROOT / name).is_file()]
-    contents = [(path, path.read_bytes()) for path in paths]
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def tracked(*patterns: str) -> list[Source]:
+    """The same, as text; binary ones are left out."""
+    contents = [(path, path.read_bytes()) for path in tracked_paths(*patterns)]
     return [
         Source(path.relative_to(ROOT).as_posix(), content.decode("utf-8", "replace"))
         for path, content in contents
@@ -307,7 +311,7 @@ def test_no_trace_of_a_machine() -> None:
 
 
 def test_documents_name_what_exists() -> None:
-    every = [source.path for source in tracked()]
+    every = [path.relative_to(ROOT).as_posix() for path in tracked_paths()]
     assert list(dead_references(tracked("*.md"), every)) == []
 
 
