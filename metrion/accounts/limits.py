@@ -28,6 +28,7 @@ Kind = Literal[
     "billing_account",
     "api_address",
     "api_account",
+    "statement_address",
 ]
 
 
@@ -52,6 +53,7 @@ LIMITS: dict[Kind, Limit] = {
     "billing_account": Limit(20, 10 * _MINUTE),  # questions to Stripe
     "api_address": Limit(30, 10 * _MINUTE),  # keys that are not known
     "api_account": Limit(120, _MINUTE),
+    "statement_address": Limit(60, _MINUTE),
 }
 _KEYS = 50_000  # over all kinds; beyond, the longest unused of its kind is forgotten
 

@@ -35,6 +35,7 @@ from metrion.web.pages import (
     profile,
     root,
     settings,
+    statement,
 )
 from metrion.web.pages.dashboard import show as dashboard
 from metrion.web.security import App, Guard
@@ -102,6 +103,9 @@ PAGES = (
     Page("/settings/billing/upgrade", Access.SIGNED_IN, post=billing.upgrade),
     Page("/settings/billing/manage", Access.SIGNED_IN, post=billing.manage),
     Page("/webhooks/stripe", Access.SIGNED, post=billing.receive),
+    Page("/settings/statements", Access.SIGNED_IN, get=statement.show_links, post=statement.create),
+    Page("/settings/statements/revoke", Access.SIGNED_IN, post=statement.revoke),
+    Page("/statement/{token}", Access.ANYBODY, get=statement.show),
     Page("/settings/alerts", Access.SIGNED_IN, get=settings.show_alerts),
     Page("/settings/profile", Access.SIGNED_IN, get=profile.show),
     Page("/settings/profile/password", Access.SIGNED_IN, post=profile.change_password),
