@@ -84,7 +84,8 @@ def test_the_demo_shows_calls_and_keeps_its_account(tmp_path: Path) -> None:
         assert link is not None
         browser = Browser(first.metrion.origin)
         browser.get(link[1])
-        assert "a sandbox plays OpenAI. Keys here are sandbox keys" in browser.submit().text
+        assert browser.submit().path == "/dashboard"  # there is something to see at once
+        assert "a sandbox plays OpenAI. Keys here are sandbox keys" in browser.get("/integrate").text
     finally:
         assert first.stop() < 20
     assert first.process.returncode == 0
