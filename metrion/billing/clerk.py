@@ -121,10 +121,10 @@ class Clerk:
         standing = judge(state, None if ends is None else ends - GRACE_MS, now)
         before, after = row.status, _status(state, standing.subscription)
         self._save(connection, account_id, standing.subscription, after, state, now)
-        changes = [] if before == after else [f"subscription {before or 'none'} → {after or 'none'}"]
+        changes = [] if before == after else [_change("subscription", before, after)]
         move = self._move(connection, account, standing)
         if move.before != move.after:
-            changes.append(f"plan {move.before} → {move.after}")
+            changes.append(_change("plan", move.before, move.after))
             log.info("plan_changed", account_id=account_id, before=move.before, after=move.after, subscription=after)
         return _Applied(changes, standing.surplus)
 
@@ -165,6 +165,10 @@ class Clerk:
             limit = monthly_requests(FREE, self._desk.settings)
             letter = downgraded(self._desk.letters, account.email, self._desk.page, limit)
             self._desk.post(connection, account.id, letter)
+
+
+def _change(what: str, before: str, after: str) -> str:
+    return f"{what} {before or 'none'} → {after or 'none'}"
 
 
 def _status(state: State, shown: Subscription | None) -> str:

@@ -124,7 +124,7 @@ class Stripe:
             "client_reference_id": str(account_id),
             "line_items": [{"price": self._price_id, "quantity": 1}],
             "subscription_data": {"metadata": {_OURS: str(account_id)}},
-            "success_url": f"{back}?from=stripe",
+            "success_url": f"{back}?from=checkout",
             "cancel_url": back,
         }
         if self._tax:
@@ -140,7 +140,7 @@ class Stripe:
         """Where a customer goes to change, pay or cancel; `back`: from there."""
         with _asking():
             asked = self._api.billing_portal.sessions.create(
-                {"customer": customer_id, "return_url": f"{back}?from=stripe"}
+                {"customer": customer_id, "return_url": f"{back}?from=portal"}
             )
             return asked.url
 

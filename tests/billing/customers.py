@@ -46,7 +46,7 @@ class Customer:
 
     def back(self) -> Page:
         """Come back from Stripe, which has Metrion ask."""
-        return self.browser.get("/settings/billing?from=stripe")
+        return self.browser.get("/settings/billing?from=checkout")
 
 
 def new_customer(metrion: Metrion, stripe: StripeFake, email: str, *, plan: str = "free") -> Customer:
@@ -67,7 +67,7 @@ def leads_to(page: Page) -> str:
     return url
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 15.0) -> T:
+def wait_until(condition: Callable[[], T | None], seconds: float = 15.0) -> T:
     """What `condition` gives once it gives something; raises TimeoutError."""
     end = time.monotonic() + seconds
     while not (found := condition()):

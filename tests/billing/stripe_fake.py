@@ -68,6 +68,7 @@ class StripeFake:
         self.endpoint = ""  # where webhooks go at once
         self.refuse: Callable[[Asked], ApiError | None] = lambda asked: None  # set to have trouble
         self.slow = 0.0  # seconds before each answer
+        self.late: Callable[[Asked], float] = lambda asked: 0.0  # seconds from finding an answer to giving it
         self.things: dict[str, Object] = {}
         self.payments: dict[str, Object] = {}  # invoice payments by invoice
         self._numbers = itertools.count(1)
@@ -502,14 +503,19 @@ def _handler(fake: StripeFake) -> type[BaseHTTPRequestHandler]:
                 self._page(at.path, dict(parse_qsl(body)))
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, reply = fake.answer(Asked(self.command, at.path, nested(at.query or body), headers))
+            asked = Asked(self.command, at.path, nested(at.query or body), headers)
+            status, reply = fake.answer(asked)
+            time.sleep(fake.late(asked))
             self._send(status, json.dumps(reply).encode(), {"content-type": "application/json", "request-id": "req_1"})
 
         do_GET = do_POST = do_DELETE = _serve  # noqa: N815
 
         def _page(self, path: str, form: dict[str, str]) -> None:
             """What people see: Checkout at /c/pay/…, the portal at /p/session/…."""
-            session = fake.things[path.rsplit("/", 1)[1]]
+            session = fake.things.get(path.rsplit("/", 1)[1])
+            if session is None:
+                self._send(404, b"", {})
+                return
             if self.command == "POST":
                 self._send(303, b"", {"location": _act(fake, path, session, form.get("do", ""))})
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -48,7 +50,10 @@ def ada(stripe: Stripe) -> str:
 
 
 def test_nothing_is_loaded_where_stripe_is_not_configured() -> None:
+    """Its SDK takes a third of a second to load, which nobody else shall wait for."""
     assert connect(Settings()) is None
+    say = "import sys, metrion.app; print(*sorted({'stripe', 'requests', 'urllib3'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 def test_name_and_price_are_stripes(fake: StripeFake, stripe: Stripe) -> None:
@@ -83,7 +88,7 @@ def test_checkout_is_a_subscription_to_the_price_and_leads_back(fake: StripeFake
         "client_reference_id": "7",
         "line_items": [{"price": PRICE, "quantity": "1"}],
         "subscription_data": {"metadata": {"metrion_account": "7"}},
-        "success_url": f"{PAGE}?from=stripe",
+        "success_url": f"{PAGE}?from=checkout",
         "cancel_url": PAGE,
     }
     assert url.startswith(f"{fake.origin}/c/pay/")
@@ -107,7 +112,7 @@ def test_automatic_tax_asks_for_the_address_and_keeps_it(fake: StripeFake) -> No
 
 def test_the_portal_leads_back(fake: StripeFake, stripe: Stripe, ada: str) -> None:
     assert stripe.portal(ada, PAGE).startswith(f"{fake.origin}/p/session/")
-    assert fake.asked[-1].params == {"customer": ada, "return_url": f"{PAGE}?from=stripe"}
+    assert fake.asked[-1].params == {"customer": ada, "return_url": f"{PAGE}?from=portal"}
 
 
 def test_the_state_holds_all_subscriptions_and_the_latest_invoices(fake: StripeFake, stripe: Stripe, ada: str) -> None:

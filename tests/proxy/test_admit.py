@@ -79,3 +79,28 @@ def test_sixty_refusals_a_minute_get_rows() -> None:
         kept = [admission.refusal_gets_row(ME, start + n / 10) for n in range(100)]
         assert kept == [True] * ROWS_OF_REFUSALS_PER_MINUTE + [False] * 40
     assert admission.refusal_gets_row(ME + 1, 65.0)
+
+
+def test_who_comes_from_pro_to_free_begins_with_nothing_used() -> None:
+    admission, at = Admission(0, 2), ms(2026, 11, 5)
+    for _ in range(2):
+        assert admission.admit(ME, "free", 0, at) is None
+        admission.settle(ME, "free", at, counts=True)
+    assert (admission.admit(ME, "free", 0, at) is None, admission.month_used(ME, at)) == (False, 2)
+    admission.count_from(ME, at + 10)
+    assert admission.month_used(ME, at) == 0
+    assert admission.admit(ME, "free", 0, at + 11) is None
+    admission.settle(ME, "free", at + 9, counts=True)  # began on pro, or before
+    admission.settle(ME, "free", at + 11, counts=True)
+    admission.count_from(ME, at + 10)  # told again, as with every change of the account
+    assert admission.month_used(ME, at) == 1
+    assert admission.month_used(ME, ms(2026, 12, 1)) == 0
+
+
+def test_a_restart_goes_on_with_what_counts() -> None:
+    admission, at = Admission(0, 3), ms(2026, 11, 5)
+    admission.restore(0, at, [], [(ME, 2, at - 50)])
+    admission.count_from(ME, at - 50)
+    assert admission.month_used(ME, at) == 2
+    assert admission.admit(ME, "free", 0, at) is None
+    assert admission.admit(ME, "free", 0, at) is not None

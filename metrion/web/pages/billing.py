@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from metrion.accounts.plans import HIDDEN_MS, PLANS, monthly_requests
+from metrion.accounts.plans import HIDDEN_MS, PLANS, PRO, monthly_requests
 from metrion.billing.amounts import amount_text, price_text
 from metrion.billing.clerk import GOES_ON
 from metrion.billing.service import Billing
@@ -40,23 +40,27 @@ class _Kept(NamedTuple):
 
 async def show(visit: Visit) -> Response:
     """Plan, use and what changes it; for who comes back from Stripe, what is so there by now."""
-    if "from" in visit.request.query_params:
-        await _ask_stripe(visit)
-        return visit.redirect("/settings/billing")
-    return await _page(visit)
+    back_from = visit.request.query_params.get("from")
+    if back_from is None:
+        return await _page(visit)
+    await _ask_stripe(visit, paid=back_from == "checkout")
+    return visit.redirect("/settings/billing")
 
 
-async def _ask_stripe(visit: Visit) -> None:
-    """Be right before the webhook arrives; a note says what came of it."""
+async def _ask_stripe(visit: Visit, *, paid: bool) -> None:
+    """Be right before the webhook arrives; for who has `paid`, a note says what came of it."""
     billing, account = visit.site.billing, visit.account
     if billing is None:
         return
     try:
         visit.limit("billing_account", str(account.id))
-        if any(change.endswith("→ pro") for change in await billing.clerk.refresh(account.id)):
-            visit.note("pro")
+        await billing.clerk.refresh(account.id)
     except (BillingError, TooMany):
         visit.note("late")
+        return
+    (stored_account,) = await visit.site.read(lambda connection: list_accounts(connection, account.id))
+    if paid and stored_account.plan == PRO.name:  # by us, or by the webhook just before
+        visit.note("pro")
 
 
 async def _page(visit: Visit, status: int = 200, errors: dict[str, str] | None = None) -> Response:
