@@ -37,10 +37,10 @@ def add_sums(connection: Connection, fold: Fold, hours: Mapping[str, Iterable[Ro
         add(days["error_days"], (account_id, day_start(fold.time_zone, start_ms), *names), [count])
     for table, found in days.items():
         totals.add_sums(connection, table, [(*key, *figures) for key, figures in found.items()])
-    _add_running(connection, fold, hours.get("requester_hours", ()))
+    _add_requesters(connection, fold, hours.get("requester_hours", ()))
 
 
-def _add_running(connection: Connection, fold: Fold, hours: Iterable[Row]) -> None:
+def _add_requesters(connection: Connection, fold: Fold, hours: Iterable[Row]) -> None:
     days: defaultdict[int, Sums] = defaultdict(dict)
     for _, start_ms, provider, requester, outcome, *sums in hours:
         requests = sums[0]
@@ -53,7 +53,7 @@ def _add_running(connection: Connection, fold: Fold, hours: Iterable[Row]) -> No
         add(day, (ALL, requester), figures)
     for day_ms, found in sorted(days.items()):
         rows = [(*key, *figures) for key, figures in found.items()]
-        folding.add_running(connection, fold.account_id, day_ms, month_start(fold.time_zone, day_ms), rows)
+        folding.add_requesters(connection, fold.account_id, day_ms, month_start(fold.time_zone, day_ms), rows)
 
 
 def add_rows(connection: Connection, fold: Fold, groups: Sequence[Group], sign: int = 1) -> None:

@@ -23,7 +23,7 @@ from metrion.ledger.writer import Writer
 from metrion.storage import folding
 from metrion.storage.database import Connection, Database
 from metrion.storage.folding import MANY, RECENT_MS
-from metrion.storage.totals import HOURS, Fold, find_folds, save_fold
+from metrion.storage.totals import HOURS, Fold, find_folds, save_folds
 
 GRACE_MS = 600_000  # after an hour's end, for calls that began in it; later ones cost a little more
 STEP_SECONDS = 0.05
@@ -111,10 +111,10 @@ def _advance(connection: Connection, now: int, fold: Fold) -> Fold | None:
         first = folding.next_row(connection, fold.account_id, fold.paired_ms)
         if first is None or first >= until:
             done = fold._replace(folded_ms=max(over, fold.folded_ms), paired_ms=max(until, fold.paired_ms), waiting=0)
-            save_fold(connection, done)
+            save_folds(connection, [done])
             return None
         following = _pair_some(connection, fold, first, until)
-    save_fold(connection, following)
+    save_folds(connection, [following])
     return following
 
 
@@ -157,12 +157,12 @@ def _move_some(connection: Connection, zone: str, fold: Fold) -> Fold | None:
     if fold.clearing:
         if not folding.clear_days(connection, fold, _CLEARED):
             fold = fold._replace(clearing=0)
-            save_fold(connection, fold)
+            save_folds(connection, [fold])
     elif fold.old_zone is not None:
         fold = _count_again(connection, fold)
     elif fold.time_zone != zone:
         fold = _begin_to_move(connection, fold, zone)
-        save_fold(connection, fold)
+        save_folds(connection, [fold])
     else:
         return None
     return fold
@@ -205,7 +205,7 @@ def _count_again(connection: Connection, fold: Fold) -> Fold:
     last = folding.last_row(connection, fold.account_id, fold.moved_ms)
     if last is None:
         fold = fold._replace(old_zone=None, moved_ms=0)
-        save_fold(connection, fold)
+        save_folds(connection, [fold])
         return fold
     from_ms = hour_start(fold.time_zone, last)
     rows = folding.rows_between(connection, fold.account_id, from_ms, fold.moved_ms)
@@ -213,6 +213,6 @@ def _count_again(connection: Connection, fold: Fold) -> Fold:
     totals.count(connection, (), rows)
     for hour_ms in old_hours:
         folding.delete_empty_hour(connection, fold.account_id, hour_ms)
-    save_fold(connection, fold._replace(moved_ms=from_ms))
+    save_folds(connection, [fold._replace(moved_ms=from_ms)])
     totals.count(connection, rows)
     return find_folds(connection, [fold.account_id])[fold.account_id]

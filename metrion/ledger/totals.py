@@ -101,6 +101,11 @@ def _remember(connection: Connection, folds: Mapping[int, Fold], groups: Sequenc
     for key, rows in together.items():
         new[key[0]] += len(rows)
         last[key[0]] = max(last[key[0]], used[key])
-    for account_id, fold in folds.items():
-        totals.save_fold(connection, fold._replace(last_ms=last[account_id], waiting=fold.waiting + new[account_id]))
+    totals.save_folds(
+        connection,
+        (
+            fold._replace(last_ms=last[account_id], waiting=fold.waiting + new[account_id])
+            for account_id, fold in folds.items()
+        ),
+    )
     totals.set_used(connection, used)

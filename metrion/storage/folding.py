@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal_column, null, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, func, insert, literal_column, null, or_, select, tuple_, update
 
 from metrion.call import NOT_ERRORS
 from metrion.kit.clock import HOUR_MS
@@ -27,8 +28,9 @@ from metrion.storage.tables import (
     provider_days,
     recent_pairs,
     recent_tops,
+    requester_dates,
+    requester_days,
     requester_running,
-    snapshots,
     top_days,
 )
 from metrion.storage.totals import ALL, OTHER, Fold, add_sums
@@ -129,34 +131,59 @@ def delete_empty_hour(connection: Connection, account_id: int, start_ms: int) ->
 # ── requesters ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def add_running(connection: Connection, account_id: int, day_ms: int, since_ms: int, sums: Sequence[Row]) -> None:
-    """Add a day's sums of requesters to what runs from `since_ms`; a row is provider, requester and the sums.
-
-    They go into that day's snapshot, which is made where there is none, and into all later ones.
-    """
-    mine = (snapshots.c.account_id == account_id) & (snapshots.c.since_ms == since_ms)
-    days = list(connection.execute(select(snapshots.c.start_ms).where(mine).order_by(snapshots.c.start_ms)).scalars())
-    before = max((day for day in days if day < day_ms), default=None)
-    if day_ms not in days:
-        connection.execute(insert(snapshots).values(account_id=account_id, start_ms=day_ms, since_ms=since_ms))
-        if before is not None:
-            connection.exec_driver_sql(_COPY, (day_ms, account_id, before))
-    for day in {day_ms, *(day for day in days if day > day_ms)}:
-        add_sums(connection, "requester_running", [(account_id, day, *row) for row in sums])
-    connection.exec_driver_sql(_COUNT, (before, account_id, day_ms))
+class _Date(NamedTuple):
+    start_ms: int
+    rows: int
+    running: int
 
 
-_REST = ",".join(column.name for column in requester_running.columns if column.name not in ("account_id", "start_ms"))
-_COPY = (
-    f"INSERT INTO requester_running (account_id, start_ms, {_REST})"  # noqa: S608  our own names
-    f" SELECT account_id, ?, {_REST} FROM requester_running WHERE account_id = ? AND start_ms = ?"
+_FEWEST = 1000  # rows of days that are not summed up to a date: few enough to add up each time
+
+
+def add_requesters(connection: Connection, account_id: int, day_ms: int, since_ms: int, sums: Sequence[Row]) -> None:
+    """Add a day's sums of requesters, also to what runs from `since_ms`; a row is provider, requester and the sums."""
+    column = requester_dates.c
+    month = (column.account_id == account_id) & (column.since_ms == since_ms)
+    query = select(column.start_ms, column.rows, column.running).where(month).order_by(column.start_ms)
+    dates = {row.start_ms: _Date(*row) for row in connection.execute(query)}
+    if day_ms not in dates:
+        connection.execute(insert(requester_dates).values(account_id=account_id, start_ms=day_ms, since_ms=since_ms))
+        if dates and max(dates) < day_ms:
+            _run_up_to(connection, account_id, list(dates.values()))
+    add_sums(connection, "requester_days", [(account_id, day_ms, *row) for row in sums])
+    for date in dates.values():
+        if date.running and date.start_ms >= day_ms:
+            add_sums(connection, "requester_running", [(account_id, date.start_ms, *row) for row in sums])
+    connection.exec_driver_sql(_COUNT_DAY, (account_id, day_ms))
+
+
+def _run_up_to(connection: Connection, account_id: int, dates: Sequence[_Date]) -> None:
+    """Sum up a month to the last of its dates, where what came since it was summed up last is at least half as much."""
+    last = max((date for date in dates if date.running), key=lambda date: date.start_ms, default=None)
+    since = [date for date in dates if last is None or date.start_ms > last.start_ms]
+    if sum(date.rows for date in since) < max(_FEWEST, last.running // 2 if last else 0):
+        return
+    to_ms = dates[-1].start_ms
+    values = (to_ms, account_id, last.start_ms if last else -1, account_id, since[0].start_ms, to_ms)
+    made = connection.exec_driver_sql(_RUN, values).rowcount
+    mine = (requester_dates.c.account_id == account_id) & (requester_dates.c.start_ms == to_ms)
+    connection.execute(update(requester_dates).where(mine).values(running=made))
+
+
+_ADDS = [column.name for column in requester_days.columns if not column.primary_key]
+_BOTH = ",".join(("account_id", "provider", "requester", *_ADDS))
+_RUN = (
+    f"INSERT INTO requester_running (account_id, start_ms, provider, requester, {','.join(_ADDS)})"  # noqa: S608  our own names
+    f" SELECT account_id, ?, provider, requester, {','.join(f'SUM({name})' for name in _ADDS)} FROM ("
+    f"SELECT {_BOTH} FROM requester_running WHERE account_id = ? AND start_ms = ? UNION ALL"
+    f" SELECT {_BOTH} FROM requester_days WHERE account_id = ? AND start_ms >= ? AND start_ms <= ?)"
+    " GROUP BY account_id, provider, requester"
 )
-_COUNT = (
-    "UPDATE snapshots SET requesters = (SELECT COUNT(*) FROM requester_running AS now LEFT JOIN requester_running"  # noqa: S608
-    " AS before ON before.account_id = now.account_id AND before.start_ms = ? AND before.provider = now.provider"
-    " AND before.requester = now.requester WHERE now.account_id = snapshots.account_id"
-    f" AND now.start_ms = snapshots.start_ms AND now.provider = '{ALL}'"
-    " AND now.requester <> '' AND now.requests > COALESCE(before.requests, 0)) WHERE account_id = ? AND start_ms = ?"
+_COUNT_DAY = (
+    "UPDATE requester_dates SET (rows, requesters) = (SELECT COUNT(*), COALESCE(SUM("  # noqa: S608
+    f"CASE WHEN provider = '{ALL}' AND requester <> '' AND requests > 0 THEN 1 ELSE 0 END), 0)"
+    " FROM requester_days AS day WHERE day.account_id = requester_dates.account_id"
+    " AND day.start_ms = requester_dates.start_ms) WHERE account_id = ? AND start_ms = ?"
 )
 
 
@@ -264,7 +291,15 @@ def forget_recent(connection: Connection, fold: Fold) -> None:
         connection.execute(delete(table).where(old))
 
 
-_OF_HOURS = (model_days, provider_days, requester_running, snapshots, latency_days, error_days)
+_OF_HOURS = (
+    model_days,
+    provider_days,
+    requester_days,
+    requester_running,
+    requester_dates,
+    latency_days,
+    error_days,
+)
 _OF_ROWS = (pair_days, top_days, recent_pairs, recent_tops)
 
 

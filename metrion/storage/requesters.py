@@ -4,40 +4,85 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, func, select, union_all
 
 from metrion.call import Outcome
 from metrion.kit.clock import DAY_MS
 from metrion.storage.database import Connection
-from metrion.storage.tables import requester_hours, requester_running, snapshots
+from metrion.storage.tables import requester_dates, requester_days, requester_hours, requester_running
 from metrion.storage.totals import ALL as EVERY_PROVIDER
 from metrion.storage.totals import Fold
 from metrion.storage.view import ALL, Figures, Filters, Key, Piece, Range, add, pieces, standing, sum_of, whole_days
 
-_LONGEST_RUN_MS = 32 * DAY_MS
+_LONGEST_MONTH_MS = 32 * DAY_MS
 
 
-class Snapshot(NamedTuple):
-    """Sums at the end of a day that run since a month's beginning, and how many requesters the day had."""
+class Date(NamedTuple):
+    """A day that requesters have; see `tables.requester_dates`."""
 
     start_ms: int
     since_ms: int
     requesters: int
+    rows: int
+    running: int
 
 
-def snapshots_of(connection: Connection, account_id: int, fold: Fold, range: Range) -> list[Snapshot]:
-    """Those of the whole days of a range, the oldest first, and of the month before them."""
+class Parts(NamedTuple):
+    """What adds up to some days: days, and sums since a month's beginning up to a day; by their starts."""
+
+    days: list[int]
+    running: list[int]
+    less_days: list[int]  # to be taken off
+    less_running: list[int]
+
+    @classmethod
+    def none(cls) -> Parts:
+        return cls([], [], [], [])
+
+
+def dates_of(connection: Connection, account_id: int, fold: Fold, range: Range) -> list[Date]:
+    """The dates in a range's whole days, and those before in the month of the first; the oldest first."""
     first, end = whole_days(range)
     if range.hourly or fold.folded_ms == 0 or first >= end:
         return []
-    column = snapshots.c
-    within = (column.start_ms >= first - _LONGEST_RUN_MS) & (column.start_ms < end)
-    query = select(column.start_ms, column.since_ms, column.requesters).where(column.account_id == account_id, within)
-    found = [Snapshot(*row) for row in connection.execute(query.order_by(column.start_ms))]
+    column = requester_dates.c
+    within = (column.start_ms >= first - _LONGEST_MONTH_MS) & (column.start_ms < end)
+    query = select(*(column[name] for name in Date._fields)).where(column.account_id == account_id, within)
+    found = [Date(*row) for row in connection.execute(query.order_by(column.start_ms))]
     since = next((one.since_ms for one in found if one.start_ms >= first), None)
     return [] if since is None else [one for one in found if one.since_ms >= since]
+
+
+def parts_of(dates: Sequence[Date], first: int) -> Parts:
+    """What adds up to all days from `first` on, of each month the fewest rows."""
+    parts = Parts.none()
+    for _, month in groupby(dates, key=lambda date: date.since_ms):
+        for mine, own in zip(parts, _parts_of_month(list(month), first), strict=True):
+            mine += own
+    return parts
+
+
+def _parts_of_month(dates: list[Date], first: int) -> Parts:
+    plain = [date for date in dates if date.start_ms >= first]
+    running = [date for date in plain if date.running]
+    if not running:
+        return Parts(_starts(plain), [], [], [])
+    last = running[-1]
+    before = [date for date in dates if date.start_ms < first]
+    run_before = [date for date in before if date.running][-1:]
+    less = [date for date in before if not run_before or date.start_ms > run_before[0].start_ms]
+    rest = [date for date in plain if date.start_ms > last.start_ms]
+    cost = last.running + sum(one.running for one in run_before) + sum(one.rows for one in (*less, *rest))
+    if cost >= sum(one.rows for one in plain):
+        return Parts(_starts(plain), [], [], [])
+    return Parts(_starts(rest), [last.start_ms], _starts(less), _starts(run_before))
+
+
+def _starts(dates: Sequence[Date]) -> list[int]:
+    return [date.start_ms for date in dates]
 
 
 def sums(
@@ -78,7 +123,7 @@ def count(connection: Connection, account_id: int, range: Range, filters: Filter
 def count_by_bucket(connection: Connection, account_id: int, range: Range) -> list[int]:
     """How many requesters each bucket of a range had."""
     fold = standing(connection, account_id, range.zone)
-    found = {one.start_ms: one.requesters for one in snapshots_of(connection, account_id, fold, range)}
+    found = {one.start_ms: one.requesters for one in dates_of(connection, account_id, fold, range)}
     starts = range.starts
     ends = [*starts[1:], range.to_ms]
     return [
@@ -116,20 +161,12 @@ def series(
             for name, start_ms, *told in connection.execute(query):
                 bucket = max(start for start in starts if start <= start_ms)
                 found[name, bucket] = add(found[name, bucket], _figures(figures, told))
-    shots = snapshots_of(connection, account_id, fold, range)
-    if shots:
-        first = whole_days(range)[0]
-        running = _running(account_id, [one.start_ms for one in shots], filters, by, figures)
-        rows = connection.execute(running.where(requester_running.c.requester.in_(names)))
-        told_at = {(name, start_ms): _figures(figures, told) for name, start_ms, *told in rows}
-        for name in names:
-            before: dict[int, Figures] = {}  # by run
-            for shot in shots:
-                now = told_at.get((name, shot.start_ms), Figures())
-                if shot.start_ms >= first:
-                    day = add(now, before.get(shot.since_ms, Figures()), -1)
-                    found[name, shot.start_ms] = add(found[name, shot.start_ms], day)
-                before[shot.since_ms] = now
+    days = [date.start_ms for date in dates_of(connection, account_id, fold, range)]
+    if days:
+        of_days = _sums_of(requester_days, account_id, days, filters, by, figures)
+        for name, start_ms, *told in connection.execute(of_days.where(requester_days.c.requester.in_(names))):
+            if start_ms >= range.from_ms:
+                found[name, start_ms] = add(found[name, start_ms], _figures(figures, told))
     return dict(found)
 
 
@@ -143,15 +180,15 @@ def _everything(
     """Rows whose sums are those of the range."""
     fold = standing(connection, account_id, range.zone)
     asked = [_hours(account_id, piece, filters, by, figures) for piece in pieces(fold, range) if not piece.days]
-    shots = snapshots_of(connection, account_id, fold, range)
-    first = whole_days(range)[0]
-    # The last of each run holds all of it; what had run before the range is taken off.
-    plus = {one.since_ms: one.start_ms for one in shots if one.start_ms >= first}
-    minus = {one.since_ms: one.start_ms for one in shots if one.start_ms < first}
-    if plus:
-        asked.append(_running(account_id, list(plus.values()), filters, by, figures))
-    if minus:
-        asked.append(_running(account_id, list(minus.values()), filters, by, figures, sign=-1))
+    parts = parts_of(dates_of(connection, account_id, fold, range), whole_days(range)[0])
+    for table, starts, sign in (
+        (requester_days, parts.days, 1),
+        (requester_running, parts.running, 1),
+        (requester_days, parts.less_days, -1),
+        (requester_running, parts.less_running, -1),
+    ):
+        if starts:
+            asked.append(_sums_of(table, account_id, starts, filters, by, figures, sign))
     return union_all(*asked) if asked else _hours(account_id, Piece(False, 0, 0), filters, by, figures)
 
 
@@ -163,7 +200,8 @@ def _hours(account_id: int, piece: Piece, filters: Filters, by: Sequence[str], f
     return select(*keys, *(sum_of(requester_hours, name).label(name) for name in figures)).where(*where).group_by(*keys)
 
 
-def _running(
+def _sums_of(
+    table: Table,
     account_id: int,
     starts: Sequence[int],
     filters: Filters,
@@ -171,7 +209,7 @@ def _running(
     figures: Sequence[str],
     sign: int = 1,
 ) -> Select[Any]:
-    column = requester_running.c
+    column = table.c
     where = [column.account_id == account_id, column.start_ms.in_(starts), *_named(column, filters)]
     if not filters.provider:
         every = column.provider == EVERY_PROVIDER

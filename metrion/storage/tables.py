@@ -411,15 +411,19 @@ model_days = _totals("model_days", *_MODEL)
 provider_days = _totals("provider_days", "start_ms", "provider", "status", "outcome")
 requester_hours = _totals("requester_hours", "start_ms", "provider", "requester", "outcome")
 
-# What each requester used since its month's beginning, as of the end of each day (`snapshots`): any range is a
-# difference of two of them a month. The provider "*" stands for all. `requests` are those that reached a provider.
-requester_running = _totals("requester_running", "start_ms", "provider", "requester", sums=(*SUMS, "errors", "refused"))
-snapshots = _table(
-    "snapshots",
+# What each requester used by day; the provider "*" stands for all. `requests` are those that reached a provider.
+_REQUESTER = ("start_ms", "provider", "requester")
+requester_days = _totals("requester_days", *_REQUESTER, sums=(*SUMS, "errors", "refused"))
+# The same since the month's beginning, up to the end of some of the days: a long range is few rows of each requester.
+requester_running = _totals("requester_running", *_REQUESTER, sums=(*SUMS, "errors", "refused"))
+requester_dates = _table(  # the days that requesters have
+    "requester_dates",
     _int("account_id", key=True),
     _int("start_ms", key=True),
-    _int("since_ms"),  # the beginning of what it sums
+    _int("since_ms"),  # the month's beginning
     _int("requesters"),  # how many that have a name sent a request to a provider on that day
+    _int("rows"),  # in requester_days
+    _int("running"),  # rows in requester_running; 0: it does not have that day
     clustered=True,
 )
 

@@ -44,6 +44,7 @@ _UPSERTS = {
         "model_days",
         "provider_days",
         "requester_hours",
+        "requester_days",
         "requester_running",
         "recent_pairs",
         "pair_days",
@@ -150,9 +151,9 @@ def find_folds(connection: Connection, account_ids: Iterable[int]) -> dict[int, 
     return found
 
 
-def save_fold(connection: Connection, fold: Fold) -> None:
-    """Keep how an account's totals stand from now on."""
-    connection.exec_driver_sql(_SAVE, tuple(fold))
+def save_folds(connection: Connection, standing: Iterable[Fold]) -> None:
+    """Keep how accounts' totals stand from now on."""
+    connection.exec_driver_sql(_SAVE, [tuple(fold) for fold in standing])
 
 
 _SAVE = (

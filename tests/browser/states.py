@@ -37,6 +37,10 @@ class Look:
     def press(self, name: str) -> None:
         self.page.locator("main").get_by_role("button", name=name, exact=True).click()
 
+    def still(self, *, from_the_start: bool = False) -> None:
+        """From now on (or since the page began to load) nothing may move: what comes, comes unasked."""
+        self.page.evaluate(f"window.still = {0 if from_the_start else 'performance.now()'}")
+
     def sees(self, text: str) -> None:
         expect(self.page.locator("main").get_by_text(text).first).to_be_visible()
 
@@ -206,6 +210,7 @@ def first_request(failing: bool) -> Act:
         expect(look.page.locator("#metrion-key")).not_to_contain_text("…")
         headers = [("Authorization", f"Bearer {look.page.locator('#metrion-key').inner_text()}.invoice-bot")]
         headers += [("x-fake", provider_error("openai", 429).header())] if failing else []
+        look.still()
         exchange(look.house.silent.port, "POST", CHAT, headers, CHAT_BODY)
         look.sees("A request arrived" if failing else "First request received.")
 
@@ -236,6 +241,16 @@ def unusable_name(look: Look) -> None:
     look.page.get_by_label("Name").fill("x" * 99)
     look.press("Save")
     look.sees("at most 80")
+
+
+def unfold(selector: str) -> Act:
+    """Open a menu or table of the dashboard, its charts being there."""
+
+    def act(look: Look) -> None:
+        look.page.locator("[data-chart] canvas").first.wait_for()
+        look.page.locator(f"{selector} > summary").click()
+
+    return act
 
 
 def press(name: str) -> Act:
@@ -282,6 +297,7 @@ def deletion_code(*, good: bool) -> Act:
         look.fill("6-digit code", code if good else WRONG_CODE)
         look.press("Delete account for good")
         look.sees("All of it is deleted." if good else "This code is wrong")
+        look.still(from_the_start=good)
 
     return act
 
@@ -311,6 +327,7 @@ def open_help(look: Look) -> None:
 
 
 def go_offline(look: Look) -> None:
+    look.still()
     look.page.context.set_offline(True)
     expect(look.page.locator("#bar")).to_be_visible()
     look.page.context.set_offline(False)
@@ -357,6 +374,18 @@ NAMED = (
     State("integrate-first", "/integrate?provider=openai", "new", first_request(failing=False)),
     State("integrate-failed", "/integrate?provider=openai", "new", first_request(failing=True)),
     State("integrate-tested", "/integrate?provider=openai", "new", test_request),
+    State("dashboard-empty", "/dashboard", "eve"),
+    State("dashboard-filled", "/dashboard", "ada"),
+    State("dashboard-hours", "/dashboard?range=24h", "ada"),
+    State("dashboard-filter", "/dashboard?provider=openai&range=30d", "ada", unfold("#filter-menu")),
+    State("dashboard-range", "/dashboard", "ada", unfold("#range-menu")),
+    State("dashboard-how", "/dashboard", "ada", unfold("#how-cost")),
+    State("dashboard-table", "/dashboard", "ada", unfold("#twin-cost")),
+    State("dashboard-nothing", "/dashboard?provider=grok&model=gone", "ada"),
+    State("dashboard-gone", "/dashboard?from=2024-01-01&to=2024-01-31", "ada"),
+    State("dashboard-misunderstood", "/dashboard?range=5y&status=teapot", "ada"),
+    State("dashboard-costs-by-class", "/dashboard/costs?by=class&of=tokens", "ada"),
+    State("dashboard-source", "/dashboard/sources/invoice-bot", "ada"),
     State("general-empty", "/settings", "eve"),
     State("general-filled", "/settings", "ada"),
     State("general-saved", "/settings", "new", save_name),
@@ -395,15 +424,25 @@ NAMED = (
     State("offline", "/settings", "ada", go_offline),
 )
 # What a named state reaches by what it does, what leads elsewhere, and what answers with a piece of a page.
-APART = {"/login/code/enter", "/reset/enter", "/confirm", "/", "/integrate/first", "/logs/newer", "/logs/jump"}
+APART = {
+    "/login/code/enter",
+    "/reset/enter",
+    "/confirm",
+    "/",
+    "/integrate/first",
+    "/dashboard/live",
+    "/logs/newer",
+    "/logs/jump",
+}
 
 
 def _others() -> Iterator[State]:
     """Pages that nobody named, as ada sees them; an address that names one thing among many needs a name."""
     named = {state.path.partition("?")[0] for state in NAMED} | APART
+    whose = {Access.ANYBODY: "", Access.SIGNED_IN: "ada", Access.OPERATOR: "boss"}  # the rest is for programs
     for page in PAGES:
-        if page.get is not None and page.path not in named and not {"{", "."} & set(page.path):
-            who = {Access.ANYBODY: "", Access.SIGNED_IN: "ada", Access.OPERATOR: "boss"}[page.access]
+        if page.get is not None and page.path not in named and not {"{", "."} & set(page.path) and page.access in whose:
+            who = whose[page.access]
             yield State(page.path.strip("/").replace("/", "-"), page.path, who)
 
 

@@ -33,6 +33,7 @@ WHERE = """() => {
   const seen = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   return {
     stop: window.stops.indexOf(here),
+    parts: here.type === "date",
     ring: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1) || style.boxShadow !== "none",
     covered: !(seen && (here.contains(seen) || seen.contains(here) || seen.closest("label")?.control === here)),
   };
@@ -46,6 +47,9 @@ def walk(page: Page) -> list[str]:
     for number, stop in enumerate(stops):
         page.keyboard.press("Tab")
         found: dict[str, Any] = page.evaluate(WHERE)
+        while found["stop"] == number - 1 and found["parts"]:  # a date's day, month, year and calendar
+            page.keyboard.press("Tab")
+            found = page.evaluate(WHERE)
         if found["stop"] != number:
             return [*wrong, f"instead of {stop}: {stops[found['stop']] if found['stop'] >= 0 else 'nothing'}"]
         wrong += [

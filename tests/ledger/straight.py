@@ -27,8 +27,9 @@ TOTALS = (
     tables.model_days,
     tables.provider_days,
     tables.requester_hours,
+    tables.requester_days,
     tables.requester_running,
-    tables.snapshots,
+    tables.requester_dates,
     tables.pair_days,
     tables.recent_pairs,
     tables.latency_hours,
@@ -44,7 +45,11 @@ OF_ROWS = (tables.pair_days, tables.recent_pairs, tables.top_days, tables.recent
 def check_totals(database: Database, rows: list[Row] | None = None) -> None:
     """Compare every totals table with the rows: those that are there, or all that ever were."""
     stands = folds_of(database)
-    wanted = straight(rows_of(database) if rows is None else rows, stands)
+    running: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for (account_id, date), (_, _, _, many) in kept(database, "requester_dates").items():
+        if many:
+            running[account_id][date] = many
+    wanted = straight(rows_of(database) if rows is None else rows, stands, running)
     for table in TOTALS:
         found = kept(database, table.name)
         if table in OF_ROWS:  # of an earlier time zone, from rows that are gone
@@ -72,8 +77,8 @@ def kept(database: Database, name: str) -> Table:
     return {key: figures for key, figures in by_key.items() if any(figures)}
 
 
-def straight(rows: Iterable[Row], stands: dict[int, Fold]) -> dict[str, Table]:
-    """What every table must hold."""
+def straight(rows: Iterable[Row], stands: dict[int, Fold], running: dict[int, dict[int, int]]) -> dict[str, Table]:
+    """What every table must hold. `running`: how many sums since the month's beginning each day of an account has."""
     sums = _Sums()
     by_account: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -82,7 +87,7 @@ def straight(rows: Iterable[Row], stands: dict[int, Fold]) -> dict[str, Table]:
         fold = stands[account_id]
         for row in own:
             _count(sums, fold, row)
-        _run(sums, fold, own)
+        _run(sums, fold, own, running.get(account_id, {}))
     return sums.tables()
 
 
@@ -181,21 +186,26 @@ def _pair(sums: _Sums, row: Row, pairs: str, tops: str, start: int, figures: dic
         sums.top((tops, account, measure, start), value, row["request_id"])
 
 
-def _run(sums: _Sums, fold: Fold, rows: list[Row]) -> None:
-    """What requesters used since each month's beginning, at the end of each day."""
+def _run(sums: _Sums, fold: Fold, rows: list[Row], running: dict[int, int]) -> None:
+    """What requesters used by day, and since each month's beginning up to the days that have a sum of it."""
     zone = fold.time_zone
-    rows = [row for row in rows if hour_of(fold, row) < fold.folded_ms]
-    for day in {day_start(zone, hour_of(fold, row)) for row in rows}:
-        since, active = month_start(zone, day), set()
-        for row in rows:
-            started = day_start(zone, hour_of(fold, row))
-            if since <= started <= day:
-                refused = row["outcome"] == "rejected"
-                figures = (
-                    {"refused": 1} if refused else figures_of(row) | {"errors": int(row["outcome"] not in NOT_ERRORS)}
-                )
-                for provider in (row["provider"], ALL):
-                    sums.add("requester_running", (fold.account_id, day, provider, row["requester"]), figures)
-                if started == day and not refused and row["requester"]:
-                    active.add(row["requester"])
-        sums.add("snapshots", (fold.account_id, day), {"since_ms": since, "requesters": len(active)})
+    by_day: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if hour_of(fold, row) < fold.folded_ms:
+            by_day[day_start(zone, hour_of(fold, row))].append(row)
+    for day, of_day in by_day.items():
+        active, keys = set(), set()
+        for row in of_day:
+            refused = row["outcome"] == "rejected"
+            figures = {"refused": 1} if refused else figures_of(row) | {"errors": int(row["outcome"] not in NOT_ERRORS)}
+            for provider in (row["provider"], ALL):
+                name = (provider, row["requester"])
+                keys.add(name)
+                sums.add("requester_days", (fold.account_id, day, *name), figures)
+                for date in running:
+                    if day <= date and month_start(zone, date) == month_start(zone, day):
+                        sums.add("requester_running", (fold.account_id, date, *name), figures)
+            if row["requester"] and not refused:
+                active.add(row["requester"])
+        dates = {"since_ms": month_start(zone, day), "requesters": len(active), "rows": len(keys)}
+        sums.add("requester_dates", (fold.account_id, day), dates | {"running": running.get(day, 0)})

@@ -159,7 +159,7 @@ def test_an_hour_is_folded_once_it_has_been_over_for_a_while(tmp_path: Path) -> 
     assert column_of(database, "model_days", "requests") == []
     fold_all(database, over)
     assert column_of(database, "model_days", "requests") == [2]
-    assert column_of(database, "requester_running", "requests") == [2, 2]  # of its provider, and of all
+    assert column_of(database, "requester_days", "requests") == [2, 2]  # of its provider, and of all
     fold_all(database, over + HOUR_MS)
     assert column_of(database, "model_days", "requests") == [3]
     check_totals(database)

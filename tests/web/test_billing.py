@@ -274,7 +274,7 @@ def test_the_operator_sees_refunds_and_disputes_and_nobody_else_does(
 
     page = wait_until(shown)
     assert "€29.00" in page.text
-    assert ada.plan == "pro"
+    wait_until(lambda: ada.plan == "pro")
     assert ada.browser.get("/operator").status == 404
     assert "They change no plan" in page.text
 

@@ -104,8 +104,9 @@ def create_totals() -> None:
     sums = (*BEFORE, *NEW)
     create("model_days", MODEL, sums)
     create("provider_days", ("start_ms", "provider", "status", "outcome"), sums)
-    create("requester_running", ("start_ms", "provider", "requester"), (*sums, "errors", "refused"))
-    create("snapshots", ("start_ms",), ("since_ms", "requesters"))
+    for table in ("requester_days", "requester_running"):
+        create(table, ("start_ms", "provider", "requester"), (*sums, "errors", "refused"))
+    create("requester_dates", ("start_ms",), ("since_ms", "requesters", "rows", "running"))
     for table in ("pair_days", "recent_pairs"):
         create(table, PAIR, (*sums, "errors"))
     for size in ("hours", "days"):
