@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_storm_ends_in_the_same_state_with_each_effect_once(
     with stripe.lock:
         mine = stripe.events = stripe.events[before:]
     reconciling = subprocess.Popen(
-        ["python", "-m", "metrion", "billing", "reconcile"], env=selling.environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "metrion", "billing", "reconcile"], env=selling.environment, stdout=subprocess.DEVNULL
     )
     told = len(mine)
     assert stripe.storm(endpoint(selling), seed=seed) == [200] * 5 * told
