@@ -30,7 +30,10 @@ pytestmark = needs_chromium
 CSRF = "c0ffee"
 SECRET = "sk-metrion-0123456789abcdef0123456789aba1b2"
 TYPED = """<script>window.hacked = 1</script>" onfocus="window.hacked = 1"""
-ACCOUNT = SimpleNamespace(name="Ada <b>Lovelace</b>", email="ada@example.com", plan="pro", operator=False)
+ACCOUNT = SimpleNamespace(
+    name="Ada <b>Lovelace</b>", email="ada@example.com", plan="pro", operator=False, grace_ends_ms=None
+)
+VISIT = SimpleNamespace(use=None)
 PIECE = '<p id="piece">from the server</p><script>window.hacked = 1</script><p style="color: red">red</p>'
 
 
@@ -49,7 +52,7 @@ def parts_app(served: Served) -> Starlette:
     templates.loader = ChoiceLoader([templates.loader, FileSystemLoader(Path(__file__).parent)])
 
     def render(template: str, **given: object) -> str:
-        context = {"csrf": CSRF, "account": ACCOUNT, "nav": "logs", "now_ms": now_ms(), "typed": TYPED}
+        context = {"csrf": CSRF, "visit": VISIT, "account": ACCOUNT, "nav": "logs", "now_ms": now_ms(), "typed": TYPED}
         return templates.get_template(template).render(**(context | given))
 
     async def parts(request: Request) -> Response:
