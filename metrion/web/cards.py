@@ -20,7 +20,7 @@ class Change(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a sparkline: its SVG path, the surface below it, and what it is: main or bad."""
+    """A line of a sparkline: its SVG path, the surface below it, and what it is: main, filling (its end) or bad."""
 
     path: str
     area: str
@@ -68,11 +68,18 @@ def change(now: float | None, before: float | None, was: str, *, up: str = "", d
     return Change(f"▲ {size}", f"up {size}", up, was) if part > 0 else Change(f"▼ {size}", f"down {size}", down, was)
 
 
-def spark(main: Sequence[float | None], bad: Sequence[float | None] = ()) -> list[Line]:
-    """A line, and one of what went wrong on the same scale; nothing where there are fewer than two values."""
+def spark(main: Sequence[float | None], bad: Sequence[float | None] = (), *, filling: bool = False) -> list[Line]:
+    """A line, and one of what went wrong on the same scale; nothing where there are fewer than two values.
+
+    `filling`: the last value is not whole yet, so that the way to it is a line of its own.
+    """
     if len(main) < 2:
         return []
-    drawn = paths(main, bad)
+    end = len(main) - 2
+    sure = [*main[: end + 1], None] if filling else main
+    drawn = paths(sure, [None] * end + list(main[end:]), bad)
     filled = area([value for value in main if value is not None]) if None not in main else ""
     lines = [Line(drawn[0], filled, "main")]
-    return [*lines, Line(drawn[1], "", "bad")] if any(bad) else lines
+    if filling:
+        lines.append(Line(drawn[1], "", "filling"))
+    return [*lines, Line(drawn[2], "", "bad")] if any(bad) else lines

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from metrion.rates.latest import LatestRates
 from metrion.rates.table import Rate
-from metrion.web.figures import exact_usd, money
+from metrion.web.figures import call_money, exact_usd, money
 from metrion.web.filters import day_words
 
 SIGNS = {"USD": "$", "EUR": "€", "CHF": "CHF "}
@@ -35,6 +35,10 @@ class Money(NamedTuple):
     def text(self, nano: int | None) -> str:
         """For people: four digits below a cent, else two decimals, none from 10,000."""
         return money(None if nano is None else self.convert(nano), self.currency)
+
+    def of_call(self, nano: int | None) -> str:
+        """What one call cost, for people: six decimals below one."""
+        return call_money(None if nano is None else self.convert(nano), self.currency)
 
     def exact(self, nano: int | None) -> str:
         """To the last digit, and always in dollars, as the ledger has it."""

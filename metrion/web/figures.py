@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 MISSING = "–"
 _NANO = Decimal(10**9)
 _UNITS = (("B", 10**9), ("M", 10**6), ("k", 10**3))
+_SPANS = ((3600, "h"), (60, "min"), (1, "s"))
 _SIGNS = {"USD": "$", "EUR": "€", "CHF": "CHF "}
 
 
@@ -26,6 +27,18 @@ def money(nano: int | None, currency: str = "USD", rate: Decimal = Decimal(1)) -
     else:
         text = f"{size.quantize(Decimal(1) if size >= 10_000 else Decimal('0.01'), ROUND_HALF_EVEN):,}"
     return sign + _SIGNS.get(currency, currency + " ") + text
+
+
+def call_money(nano: int | None, currency: str = "USD") -> str:
+    """What one call cost: six decimals below one, so that points align in a column, or as many as make three digits.
+
+    From one on as `money`.
+    """
+    if not nano or abs(nano) >= 10**9:
+        return money(nano, currency)
+    sign, size = ("-" if nano < 0 else ""), abs(nano) / _NANO
+    decimals = max(6, 2 - size.adjusted())
+    return f"{sign}{_SIGNS.get(currency, currency + ' ')}{size:.{min(decimals, 9)}f}"
 
 
 def exact_usd(nano: int | None) -> str:
@@ -72,10 +85,12 @@ def _decimals(value: float) -> int:
 
 
 def percent(share: float | None) -> str:
-    """0.124 → 12 %; one decimal below 10 %."""
+    """0.124 → 12 %; one decimal below 10 %, and never 0 for what is something."""
     if share is None:
         return MISSING
     value = share * 100
+    if 0 < value < 0.05:
+        return "<0.1 %"
     return f"{value:.{1 if abs(value) < 9.95 and value else 0}f} %"
 
 
@@ -104,12 +119,13 @@ def day(ms: int | None, zone_name: str = "UTC") -> str:
 
 
 def ago(ms: int | None, now_ms: int, zone_name: str = "UTC") -> str:
-    """How long ago within a day (3 min ago), else the day."""
+    """How long ago within a day (3 min ago), else 20 Nov, 14:03; of another year only the day."""
     if ms is None:
         return MISSING
     seconds = (now_ms - ms) // 1000
-    if seconds < 0 or seconds >= 86_400:
-        return day(ms, zone_name)
-    if seconds < 60:
-        return "just now"
-    return f"{seconds // 60} min ago" if seconds < 3600 else f"{seconds // 3600} h ago"
+    if 0 <= seconds < 86_400:
+        if seconds < 10:
+            return "just now"
+        return next(f"{seconds // of} {unit} ago" for of, unit in _SPANS if seconds >= of)
+    at, now = (datetime.fromtimestamp(one / 1000, UTC).astimezone(zone(zone_name)) for one in (ms, now_ms))
+    return f"{at.day} {at:%b, %H:%M}" if at.year == now.year else f"{at.day} {at:%b %Y}"

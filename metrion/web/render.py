@@ -27,6 +27,7 @@ def make_templates(assets: Assets) -> Environment:
     templates.globals["asset"] = assets.url
     templates.filters |= {
         "money": figures.money,
+        "call_money": figures.call_money,
         "exact_usd": figures.exact_usd,
         "count": figures.count,
         "duration": figures.duration,

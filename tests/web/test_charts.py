@@ -87,3 +87,10 @@ def test_a_sparkline_is_on_one_scale_and_has_gaps() -> None:
     assert [line.kind for line in spark([1, 2], [0, 0])] == ["main"]
     assert [line.kind for line in spark([1, 2], [0, 1])] == ["main", "bad"]
     assert spark([1, None, 2])[0].area == ""
+
+
+def test_what_is_still_filling_is_a_line_of_its_own() -> None:
+    whole, (sure, end) = spark([1, 3, 2])[0], spark([1, 3, 2], filling=True)
+    assert (sure.kind, end.kind, sure.area) == ("main", "filling", whole.area)
+    assert whole.path == sure.path + "L" + end.path.rpartition("L")[2]
+    assert end.path.removeprefix("M").partition("L")[0] == sure.path.rpartition("L")[2]

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from metrion.web.figures import ago, count, day, duration, exact_usd, moment, money, percent
+from metrion.web.figures import ago, call_money, count, day, duration, exact_usd, moment, money, percent
 
 NOVEMBER = 1_795_258_205_000  # 2026-11-21T10:50:05Z
 
@@ -35,6 +35,26 @@ def test_money_shows_what_matters(nano: int | None, text: str) -> None:
 def test_money_in_another_currency() -> None:
     assert money(10**9, "EUR", Decimal("0.8612")) == "€0.86"
     assert money(10**9, "CHF", Decimal("0.8")) == "CHF 0.80"
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (None, "–"),
+        (0, "$0"),
+        (12_150_000, "$0.012150"),
+        (999_999_999, "$1.000000"),
+        (1_000_000_000, "$1.00"),
+        (1_234_567_000, "$1.23"),
+        (100_600, "$0.000101"),
+        (29_700, "$0.0000297"),
+        (260, "$0.000000260"),
+        (1, "$0.000000001"),
+        (-45_000, "-$0.0000450"),
+    ],
+)
+def test_what_a_call_cost_stands_under_another(nano: int | None, text: str) -> None:
+    assert call_money(nano) == text
 
 
 def test_exact_money_keeps_every_digit() -> None:
@@ -82,7 +102,16 @@ def test_durations(us: int | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(None, "–"), (0.0, "0 %"), (0.0021, "0.2 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (1.0, "100 %")],
+    [
+        (None, "–"),
+        (0.0, "0 %"),
+        (0.0004, "<0.1 %"),
+        (0.0005, "0.1 %"),
+        (0.0021, "0.2 %"),
+        (0.0994, "9.9 %"),
+        (0.0996, "10 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_shares(share: float | None, text: str) -> None:
     assert percent(share) == text
@@ -97,13 +126,23 @@ def test_times_stand_in_the_accounts_zone() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "just now"), (59, "just now"), (60, "1 min ago"), (3_599, "59 min ago"), (3_600, "1 h ago")],
+    [
+        (0, "just now"),
+        (9, "just now"),
+        (10, "10 s ago"),
+        (59, "59 s ago"),
+        (60, "1 min ago"),
+        (3_599, "59 min ago"),
+        (3_600, "1 h ago"),
+    ],
 )
 def test_recent_times_are_relative(seconds: int, text: str) -> None:
     assert ago(NOVEMBER - seconds * 1000, NOVEMBER) == text
 
 
-def test_older_times_and_later_ones_are_days() -> None:
+def test_older_times_and_later_ones_are_moments() -> None:
     assert ago(NOVEMBER - 86_399_000, NOVEMBER) == "23 h ago"
-    assert ago(NOVEMBER - 86_400_000, NOVEMBER) == "20 Nov 2026"
-    assert ago(NOVEMBER + 5_000, NOVEMBER) == "21 Nov 2026"
+    assert ago(NOVEMBER - 86_400_000, NOVEMBER) == "20 Nov, 10:50"
+    assert ago(NOVEMBER - 86_400_000, NOVEMBER, "Pacific/Auckland") == "20 Nov, 23:50"
+    assert ago(NOVEMBER + 5_000, NOVEMBER) == "21 Nov, 10:50"
+    assert ago(NOVEMBER - 365 * 86_400_000, NOVEMBER) == "21 Nov 2025"

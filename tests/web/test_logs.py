@@ -302,7 +302,7 @@ def test_a_request_opens_into_how_its_cost_came_about(house: House, pro: Browser
     one = shown(pro.get("/logs?requester=priced"))[0]
     page = pro.get(f"/logs/{one}")
     assert page.status == 200
-    for words in ("$0.0002100", "computed from its usage", "1,000", "$0.15 / 1M", "$0.60 / 1M", "a list", one):
+    for words in ("$0.000210", "computed from its usage", "1,000", "$0.15 / 1M", "$0.60 / 1M", "a list", one):
         assert words in page.text, words
     assert "1.0 ms" in page.text  # Metrion's own of 900 ms
     assert "299 ms" in page.text

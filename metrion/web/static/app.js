@@ -261,7 +261,8 @@
   const offline = () => showBar("You are offline. What you see may be old.", false);
 
   function words(seconds) { // as figures.ago in Python
-    if (seconds < 60) return "just now";
+    if (seconds < 10) return "just now";
+    if (seconds < 60) return `${seconds} s ago`;
     return seconds < 3600 ? `${Math.floor(seconds / 60)} min ago` : `${Math.floor(seconds / 3600)} h ago`;
   }
 
@@ -288,7 +289,7 @@
   addEventListener("offline", offline);
   addEventListener("online", () => showBar("", false));
   addEventListener("pageshow", onPageShow);
-  setInterval(refreshTimes, 30_000);
+  setInterval(refreshTimes, 10_000);
   labelThemeSwitches();
   restoreTabs(document);
   document.querySelector(".side-tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone they scroll

@@ -35,7 +35,7 @@ def _line(question: Question, row: Any, measure: str) -> CallLine:
     elif row.cost_nano is None:
         value, exact = row.cost_source, "Its cost is not known"
     else:
-        value, exact = question.money.text(row.cost_nano), question.money.exact(row.cost_nano)
+        value, exact = question.money.of_call(row.cost_nano), question.money.exact(row.cost_nano)
     return CallLine(
         f"/logs/{row.request_id.hex()}",
         row.started_ms,

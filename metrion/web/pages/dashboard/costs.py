@@ -13,7 +13,7 @@ from metrion.storage.costs import Costs
 from metrion.storage.dashboard import MOST_SERIES, Layer, Named, sums
 from metrion.storage.database import Connection
 from metrion.storage.view import Figures
-from metrion.web.cards import Stat, spark
+from metrion.web.cards import Stat
 from metrion.web.charts import OTHER, Chart
 from metrion.web.figures import day, percent
 from metrion.web.known import PROVIDER_COLOURS
@@ -148,7 +148,7 @@ def _stats(connection: Connection, question: Question, found: Costs) -> list[Sta
             change=views.against(
                 question, now.saved_nano, before.saved_nano, money.text, any_before=before.requests, up="good"
             ),
-            lines=spark([max(one.saved_nano, 0) for one in found.over_time]),
+            lines=views.trend(question, [max(one.saved_nano, 0) for one in found.over_time]),
         ),
     ]
 

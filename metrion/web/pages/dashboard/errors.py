@@ -8,7 +8,7 @@ from metrion.call import Outcome
 from metrion.storage import failures
 from metrion.storage.database import Connection
 from metrion.storage.failures import Errors, Failure
-from metrion.web.cards import Stat, spark
+from metrion.web.cards import Stat
 from metrion.web.charts import Chart
 from metrion.web.figures import count, percent
 from metrion.web.pages.dashboard import views
@@ -78,7 +78,7 @@ def _stats(question: Question, found: Errors) -> list[Stat]:
             change=views.against(
                 question, now.error_rate, before.error_rate, percent, any_before=before.requests, up="bad", down="good"
             ),
-            lines=spark(rates),
+            lines=views.trend(question, rates),
         ),
         Stat(
             "silent",
@@ -98,7 +98,7 @@ def _stats(question: Question, found: Errors) -> list[Stat]:
             change=views.against(
                 question, now.refused, before.refused, count, any_before=before.requests or before.refused
             ),
-            lines=spark([one.refused for one in found.over_time]),
+            lines=views.trend(question, [one.refused for one in found.over_time]),
         ),
     ]
 

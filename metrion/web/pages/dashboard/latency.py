@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from metrion.storage import latencies, search
 from metrion.storage.database import Connection
 from metrion.storage.latencies import MOST_ROWS, Latency, Quantiles, Timed
-from metrion.web.cards import Stat, spark
+from metrion.web.cards import Stat
 from metrion.web.charts import OTHER, Chart, Series
 from metrion.web.figures import MISSING, count, duration
 from metrion.web.known import PROVIDER_COLOURS
@@ -100,7 +100,7 @@ def _stats(question: Question, found: Latency) -> list[Stat]:
             beside=f"{_text(now.latency[1])} p95 · {_text(now.latency[2])} p99",
             href=question.logs(sort="latency"),
             change=against(now.latency[0], before.latency[0] if before else None),
-            lines=spark([one.latency[0] for one in found.over_time]),
+            lines=views.trend(question, [one.latency[0] for one in found.over_time]),
         ),
         Stat(
             "ttft",
@@ -109,7 +109,7 @@ def _stats(question: Question, found: Latency) -> list[Stat]:
             "From a request's arrival to the first byte of its answer's body. For streams, that is when text appears.",
             beside=f"{_text(now.first_byte[1])} p95 · {_text(now.first_byte[2])} p99",
             change=against(now.first_byte[0], before.first_byte[0] if before else None),
-            lines=spark([one.first_byte[0] for one in found.over_time]),
+            lines=views.trend(question, [one.first_byte[0] for one in found.over_time]),
         ),
         Stat(
             "speed",
@@ -117,7 +117,7 @@ def _stats(question: Question, found: Latency) -> list[Stat]:
             MISSING if speed is None else f"{_speed(speed)}/s",
             "Output tokens of streams that ended well, by the time from their first byte to their last.",
             beside="tokens, in streams",
-            lines=spark(found.speed),
+            lines=views.trend(question, found.speed),
         ),
         Stat(
             "overhead",
@@ -127,7 +127,7 @@ def _stats(question: Question, found: Latency) -> list[Stat]:
             " A client that reads slowly counts too.",
             beside=f"{_text(now.overhead[1])} p95 · {_text(now.overhead[2])} p99",
             change=against(now.overhead[0], before.overhead[0] if before else None),
-            lines=spark([one.overhead[0] for one in found.over_time]),
+            lines=views.trend(question, [one.overhead[0] for one in found.over_time]),
         ),
     ]
 

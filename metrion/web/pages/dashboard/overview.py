@@ -11,7 +11,7 @@ from metrion.storage import costs, dashboard
 from metrion.storage.dashboard import Compared, Layer, Overview, Status
 from metrion.storage.database import Connection
 from metrion.storage.view import Figures
-from metrion.web.cards import Stat, spark
+from metrion.web.cards import Stat
 from metrion.web.charts import OTHER
 from metrion.web.figures import count, duration, percent
 from metrion.web.known import PROVIDER_COLOURS
@@ -110,7 +110,9 @@ def main_stats(question: Question, found: Any) -> list[Stat]:
             change=views.against(
                 question, found.all.now.requests, found.all.before.requests, count, any_before=found.all.before.requests
             ),
-            lines=spark([one.requests - one.errors for one in over_time], [one.errors for one in over_time]),
+            lines=views.trend(
+                question, [one.requests - one.errors for one in over_time], [one.errors for one in over_time]
+            ),
         ),
         error_stat(question, found.all, over_time),
         Stat(
@@ -127,7 +129,7 @@ def main_stats(question: Question, found: Any) -> list[Stat]:
                 up="warn",
                 down="good",
             ),
-            lines=spark([one.mean_latency_us for one in over_time]),
+            lines=views.trend(question, [one.mean_latency_us for one in over_time]),
         ),
     ]
 
@@ -147,7 +149,7 @@ def cost_stat(question: Question, all: Compared, over_time: Sequence[Figures] = 
         change=views.against(
             question, now.cost_nano, before.cost_nano, question.money.text, any_before=before.requests, up="warn"
         ),
-        lines=spark([one.cost_nano for one in over_time]),
+        lines=views.trend(question, [one.cost_nano for one in over_time]),
     )
 
 
@@ -166,7 +168,7 @@ def error_stat(question: Question, all: Compared, over_time: Sequence[Figures] =
         change=views.against(
             question, now.errors, before.errors, count, any_before=before.requests, up="bad", down="good"
         ),
-        lines=spark([one.errors for one in over_time]),
+        lines=views.trend(question, [one.errors for one in over_time]),
         kind="bad" if now.errors else "",
     )
 
@@ -185,7 +187,7 @@ def _requesters(question: Question, found: Overview) -> Stat:
         "How many different names requests gave by header or label; those without one are not counted.",
         exact="" if found.requesters is None else f"{found.requesters:,}",
         change=change,
-        lines=spark(by_bucket) if by_bucket is not None else (),
+        lines=views.trend(question, by_bucket) if by_bucket is not None else (),
     )
 
 

@@ -9,7 +9,7 @@ from metrion.storage import sources
 from metrion.storage.costs import MOST_REQUESTERS
 from metrion.storage.database import Connection
 from metrion.storage.sources import Source, Sources
-from metrion.web.cards import Line, Stat, spark
+from metrion.web.cards import Line, Stat
 from metrion.web.figures import count, percent
 from metrion.web.pages.dashboard import views
 from metrion.web.pages.dashboard.board import Question
@@ -86,7 +86,7 @@ def _row(question: Question, one: Source, whole: int) -> Row:
     return Row(
         one.name or "Without a name",
         views.requester_href(question, one.name),
-        spark(one.trend),
+        views.trend(question, one.trend),
         one.models or [],
         figures.requests,
         figures.errors,

@@ -11,7 +11,7 @@ from metrion.providers import PROVIDERS
 from metrion.storage.dashboard import Layer, Named
 from metrion.storage.totals import OTHER as OTHER_NAMES
 from metrion.storage.view import Figures
-from metrion.web.cards import Bar, Change, change
+from metrion.web.cards import Bar, Change, Line, change, spark
 from metrion.web.charts import OTHER, Cell, Chart, Row, Series, leading
 from metrion.web.figures import MISSING, count, duration, percent, zone
 from metrion.web.filters import day_words
@@ -248,6 +248,11 @@ def bars(
         label = f"{others:,} other" + ("s" if others > 1 else "")
         found.append(Bar(label, OTHER, rest / whole, unit.text(rest), unit.exact(rest)))
     return found
+
+
+def trend(question: Question, main: Sequence[float | None], bad: Sequence[float | None] = ()) -> list[Line]:
+    """A sparkline over a question's buckets, the last of which may still be filling."""
+    return spark(main, bad, filling=question.span.live)
 
 
 def _cell(unit: Unit, value: float | None) -> Cell:
