@@ -1,6 +1,6 @@
-"""Runs Metrion beside nginx (and LiteLLM, where installed) on loopback and prints a table with ratios to nginx.
+"""Runs Metrion beside nginx (and LiteLLM, where installed) on loopback, and beside itself; prints ratios.
 
-bench/run [--only json|sse|open] [--seconds 6] [--rounds 3] [--json]
+bench/run [--only json|sse|open|alerts] [--seconds 6] [--rounds 3] [--json]
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import PARTS, Bench, Figure
+from bench import alerts, measure
+from bench.measure import Bench, Figure
 
-BASELINE = "nginx"
+PARTS = measure.PARTS | {"alerts": alerts.rules}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Metrion beside nginx on loopback: a table with ratios."
     )
-    parser.add_argument("--only", choices=list(PARTS), help="one part instead of all three")
+    parser.add_argument("--only", choices=list(PARTS), help="one part instead of all")
     parser.add_argument("--seconds", type=float, default=6, help="of each load")
     parser.add_argument("--rounds", type=int, default=3, help="loads of each side; the table shows the median")
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON as well")
@@ -34,25 +35,25 @@ def main() -> None:
     if missing:
         raise SystemExit(f"bench: missing {' and '.join(missing)}; on Debian: apt-get install {' '.join(missing)}")
 
-    figures, remarks = list[Figure](), list[str]()
+    figures, tables, remarks = list[Figure](), list[str](), list[str]()
     with tempfile.TemporaryDirectory(prefix="metrion-bench-") as folder:
         for name in [wanted.only] if wanted.only else list(PARTS):
             print(f"bench: {name} …", file=sys.stderr)
             part = PARTS[name](Bench(Path(folder), wanted.seconds, wanted.rounds))
             figures += part.figures
             remarks += part.remarks
-    print(table(figures))
-    print("", *remarks, sep="\n")
+            tables.append(table(part.figures))
+    print(*tables, "\n".join(remarks), sep="\n\n")
     if wanted.json:
         print(json.dumps({figure.name: figure.values for figure in figures}))
 
 
 def table(figures: list[Figure]) -> str:
-    """A line for each figure; behind each side but nginx its ratio to nginx."""
-    others = [name for name in figures[0].values if name != BASELINE]
-    lines = [f"{'':28}{BASELINE:>10}" + "".join(f"{name:>12}{'ratio':>10}" for name in others)]
+    """A line for each figure of a part; behind each side but the first its ratio to that."""
+    baseline, *others = figures[0].values
+    lines = [f"{'':28}{baseline:>10}" + "".join(f"{name:>12}{'ratio':>10}" for name in others)]
     for figure in figures:
-        base = figure.values[BASELINE]
+        base = figure.values[baseline]
         line = f"{figure.name:28}{_number(base):>10}"
         for name in others:
             value = figure.values[name]

@@ -98,7 +98,7 @@ def small_answers(bench: Bench) -> Part:
             failed = sum(load.refused + load.broken for load in loads)
             remarks += [f"json: {side.name} failed {failed} requests"] if failed else []
             if side.name == "metrion":
-                remarks.append(_compare_rows("json", product, before, sum(load.requests for load in loads)))
+                remarks.append(compare_rows("json", product, before, sum(load.requests for load in loads)))
         return Part([cpu, rate, p50, p99], remarks)
 
 
@@ -129,7 +129,7 @@ def busy_streams(bench: Bench) -> Part:
             p99.values[side.name] = median(load.first_p99 for load in firsts)
             remarks += _failures("sse", side, [warm, *firsts])
             if side.name == "metrion":
-                remarks.append(_compare_rows("sse", product, before, streams))
+                remarks.append(compare_rows("sse", product, before, streams))
         return Part([cpu, p50, p99], remarks)
 
 
@@ -154,7 +154,7 @@ def open_streams(bench: Bench) -> Part:
             p99.values[side.name] = load.first_p99
             remarks += _failures("open", side, [load])
             if side.name == "metrion":
-                remarks.append(_compare_rows("open", product, before, load.streams))
+                remarks.append(compare_rows("open", product, before, load.streams))
         return Part([memory, p99], remarks)
 
 
@@ -174,7 +174,7 @@ def _failures(part: str, side: Side, loads: list[sse.Load]) -> list[str]:
     return [f"{part}: {side.name} failed {failed} streams"] if failed else []
 
 
-def _compare_rows(part: str, product: Metrion, before: int, answered: int) -> str:
+def compare_rows(part: str, product: Metrion, before: int, answered: int) -> str:
     """Rows may be written late, and requests in flight when a load stops have rows nobody counted; none may lack."""
     deadline = time.monotonic() + ROWS_WITHIN
     rows = product.counted() - before

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,13 +126,18 @@ def _metrion() -> str:
 
 
 @contextlib.contextmanager
-def metrion(folder: Path, upstream: int) -> Iterator[tuple[Side, Metrion]]:
+def metrion(
+    folder: Path, upstream: int, name: str = "metrion", prepare: Callable[[Metrion], None] | None = None
+) -> Iterator[tuple[Side, Metrion]]:
+    """A Metrion with its account; `prepare` puts more into its data directory before it starts."""
     folder.mkdir()
     product = Metrion(folder, f"http://127.0.0.1:{upstream}")
     token = product.create_account()
+    if prepare is not None:
+        prepare(product)
     process = product.start()
     try:
-        yield Side("metrion", product.port, "/api/proxy/openai/v1/chat/completions", token, process), product
+        yield Side(name, product.port, "/api/proxy/openai/v1/chat/completions", token, process), product
     finally:
         stop(process)
 

@@ -7,7 +7,7 @@ it. Whatever stops us in between, the next look finds the one or the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 
@@ -70,39 +70,51 @@ class Engine:
         owner = stored.owner(connection, account_id)
         if owner is None or not PLANS[owner.plan].alerts:
             return False
+        rules = [
+            self._in_zone(connection, rule, owner.time_zone, at_ms)
+            for rule in stored.rules_of(connection, [account_id])
+            if rule.kind in KINDS and rule.paused_ms is None and not ended(rule, at_ms)
+        ]
+        stored.clear_old_sums(connection, account_id, {rule.id: begin(rule, at_ms) for rule in rules})
         fired = False
-        for rule in stored.rules_of(connection, [account_id]):
-            if rule.kind in KINDS and rule.paused_ms is None and not ended(rule, at_ms):
-                fired |= self._evaluate(connection, rule, owner, at_ms)
+        for rule, value in zip(rules, self.measure_all(connection, rules, at_ms), strict=True):
+            level = level_of(value, rule.threshold)
+            if level and self._claim(connection, rule, level, at_ms):
+                self._tell(connection, rule, owner.email, level, value, at_ms)
+                fired = True
         return fired
 
-    def _evaluate(self, connection: Connection, rule: Rule, owner: stored.Owner, at_ms: int) -> bool:
-        if rule.zone != owner.time_zone:  # its days begin at other times now
-            rule = rule._replace(zone=owner.time_zone)
-            stored.update_rule(connection, rule.account_id, rule.id, zone=rule.zone)
+    def _in_zone(self, connection: Connection, rule: Rule, zone: str, at_ms: int) -> Rule:
+        if rule.zone != zone:  # its days begin at other times now
+            rule = rule._replace(zone=zone)
+            stored.update_rule(connection, rule.account_id, rule.id, zone=zone)
             refill(connection, rule, at_ms)
             stored.clear_due(connection, rule.account_id)
-        stored.clear_sums(connection, rule.account_id, rule.id, begin(rule, at_ms))
-        value = self.measure(connection, rule, at_ms)
-        level = level_of(value, rule.threshold)
-        if not level or not self._claim(connection, rule, level, at_ms):
-            return False
-        self._tell(connection, rule, owner.email, level, value, at_ms)
-        return True
+        return rule
 
     def measure(self, connection: Connection, rule: Rule, at_ms: int, *, keep: bool = True) -> Value:
         """A rule's value. `keep`: the rates that it is converted at are those of its days from now on."""
-        first = date.fromtimestamp(begin(rule, at_ms) / 1000) - timedelta(days=2)
-        fixed = stored.fixed_rates(connection, rule.currency, first) if rule.currency not in ("", "USD") else {}
+        return self.measure_all(connection, [rule], at_ms, keep=keep)[0]
+
+    def measure_all(
+        self, connection: Connection, rules: Sequence[Rule], at_ms: int, *, keep: bool = True
+    ) -> list[Value]:
+        """The same of several rules of one account, in their order."""
+        fixed: dict[str, dict[date, Fraction]] = {}
 
         def on(currency: str, day: date) -> Fraction:
-            if currency != "USD" and day not in fixed:
-                fixed[day] = self._rates.on(currency, day)
+            if currency not in fixed:
+                first = min(begin(rule, at_ms) for rule in rules if rule.currency == currency)
+                since = date.fromtimestamp(first / 1000) - timedelta(days=2)
+                fixed[currency] = stored.fixed_rates(connection, currency, since)
+            rates = fixed[currency]
+            if day not in rates:
+                rates[day] = self._rates.on(currency, day)
                 if keep:
-                    stored.fix_rate(connection, currency, day, fixed[day])
-            return fixed[day] if currency != "USD" else Fraction(1)
+                    stored.fix_rate(connection, currency, day, rates[day])
+            return rates[day]
 
-        return measure(connection, rule, at_ms, on)
+        return measure(connection, rules, at_ms, on)
 
     def _claim(self, connection: Connection, rule: Rule, level: str, at_ms: int) -> bool:
         key = (connection, rule.account_id, rule.id)

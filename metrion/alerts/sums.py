@@ -7,8 +7,9 @@ without rules costs its place in one query.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 from metrion.alerts.kinds import MINUTE_MS, begin, bucket_of
 from metrion.call import Outcome
@@ -18,25 +19,12 @@ from metrion.storage.alerts import Rule
 from metrion.storage.database import Connection
 from metrion.storage.rows import COLUMNS, Row
 
-_Cell = tuple[int, str, str, str, int]  # account, provider, model, requester, minute
+_Cell = tuple[str, str, str, int]  # provider, model, requester, minute; "" for a name that no rule asks for
 
-_ACCOUNT = itemgetter(COLUMNS.index("account_id"))
-_READ = itemgetter(
-    *map(
-        COLUMNS.index,
-        (
-            "account_id",
-            "provider",
-            "model",
-            "requester",
-            "started_ms",
-            "outcome",
-            "status",
-            "cost_nano",
-            "latency_us",
-        ),
-    )
-)
+_AT = {name: at for at, name in enumerate(COLUMNS)}
+_ACCOUNT, _COST, _LATENCY = (itemgetter(_AT[name]) for name in ("account_id", "cost_nano", "latency_us"))
+_STARTED = _AT["started_ms"]
+_NAMES = ("provider", "model", "requester")
 _REJECTED = Outcome.REJECTED.value
 _ERRORS = 400  # this status and above
 
@@ -58,12 +46,11 @@ def count(connection: Connection, account_ids: Iterable[int], rows: Sequence[Row
         rules[rule.account_id].append(rule)
     if not rules:
         return
+    added = _Added()
     for sign, some in ((1, rows), (-1, taken)):
-        cells = _cells(row for row in some if _ACCOUNT(row) in rules)
-        for account_id, own in rules.items():
-            mine = [(cell, found) for cell, found in cells.items() if cell[0] == account_id]
-            for rule in own if mine else ():
-                _add(connection, rule, mine, sign)
+        for account_id, mine in _by_account(some, rules).items():
+            added.add(rules[account_id], mine, sign)
+    added.store(connection)
     stored.set_due(connection, rules)
 
 
@@ -71,46 +58,79 @@ def refill(connection: Connection, rule: Rule, now_ms: int) -> None:
     """Make a rule's sums anew, of the rows that are there: it is new, or looks at something else."""
     stored.clear_sums(connection, rule.account_id, rule.id)
     for rows in stored.calls_since(connection, rule.account_id, begin(rule, now_ms)):
-        _add(connection, rule, list(_cells(rows).items()), 1)
+        added = _Added()
+        added.add([rule], rows, 1)
+        added.store(connection)
     stored.set_due(connection, [rule.account_id])
 
 
-def _cells(rows: Iterable[Row]) -> dict[_Cell, _Sum]:
-    cells: defaultdict[_Cell, _Sum] = defaultdict(_Sum)
+def _by_account(rows: Sequence[Row], wanted: Container[int]) -> Mapping[int, Sequence[Row]]:
+    there = set(map(_ACCOUNT, rows))
+    if len(there) == 1:  # as at a server of one's own
+        return {account_id: rows for account_id in there if account_id in wanted}
+    found: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        account_id, provider, model, requester, started_ms, outcome, status, cost, latency = _READ(row)
-        if outcome == _REJECTED:
-            continue
-        found = cells[account_id, provider, model, requester, started_ms // MINUTE_MS * MINUTE_MS]
-        found.requests += 1
-        found.errors += status >= _ERRORS
-        found.cost += cost or 0
-        found.latencies[bucket(latency)] += 1
-    return cells
+        if _ACCOUNT(row) in wanted:
+            found[_ACCOUNT(row)].append(row)
+    return found
 
 
-def _add(connection: Connection, rule: Rule, cells: Sequence[tuple[_Cell, _Sum]], sign: int) -> None:
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-    latencies: Counter[tuple[int, int]] = Counter()
-    for (_, provider, model, requester, minute_ms), found in cells:
-        if not _watches(rule, provider, model, requester):
-            continue
-        start = bucket_of(rule, minute_ms)
-        if start is None:
-            continue
-        figures = sums[start]
+class _Added:
+    """What is to be added to the sums of rules."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0, 0, 0])
+        self._latencies: Counter[tuple[int, int, int, int]] = Counter()
+
+    def add(self, rules: Sequence[Rule], rows: Iterable[Row], sign: int) -> None:
+        """Rows of one account, for its rules."""
+        for cell, found in _cells(rows, rules).items():
+            for rule in rules:
+                start = bucket_of(rule, cell[3]) if _watches(rule, *cell[:3]) else None
+                if start is not None:
+                    self._add(rule, start, found, sign)
+
+    def _add(self, rule: Rule, start: int, found: _Sum, sign: int) -> None:
+        key = (rule.account_id, rule.id, start)
+        figures = self._sums[key]
         figures[0] += sign * found.requests
         figures[1] += sign * found.errors
         figures[2] += sign * found.cost
         if rule.kind == "latency":
             for number, requests in found.latencies.items():
-                latencies[start, number] += sign * requests
-    key = (rule.account_id, rule.id)
-    stored.add_sums(
-        connection,
-        [(*key, start, *figures) for start, figures in sums.items()],
-        [(*key, start, number, requests) for (start, number), requests in latencies.items() if number],
-    )
+                self._latencies[(*key, number)] += sign * requests
+
+    def store(self, connection: Connection) -> None:
+        sums = [(*key, *figures) for key, figures in self._sums.items()]
+        latencies = [(*key, requests) for key, requests in self._latencies.items() if requests and key[3]]
+        stored.add_sums(connection, sums, latencies)
+
+
+def _cells(rows: Iterable[Row], rules: Iterable[Rule]) -> dict[_Cell, _Sum]:
+    """Rows put together by what these rules can tell apart: a column at a time, not a row at a time."""
+    asked = {name: {one for rule in rules for one in getattr(rule, f"{name}s")} for name in _NAMES}
+    apart = itemgetter(_AT["outcome"], _AT["status"], *(_AT[name] for name in _NAMES if asked[name]))
+    together: defaultdict[tuple[Any, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        together[apart(row), row[_STARTED] // MINUTE_MS].append(row)
+    timed = any(rule.kind == "latency" for rule in rules)
+    cells: defaultdict[_Cell, _Sum] = defaultdict(_Sum)
+    for ((outcome, status, *names), minute), some in together.items():
+        if outcome == _REJECTED:
+            continue
+        named = iter(names)
+        provider, model, requester = (_if_in(asked[name], next(named)) if asked[name] else "" for name in _NAMES)
+        found = cells[provider, model, requester, minute * MINUTE_MS]
+        found.requests += len(some)
+        found.errors += len(some) if status >= _ERRORS else 0
+        found.cost += sum(filter(None, map(_COST, some)))
+        if timed:
+            found.latencies.update(map(bucket, map(_LATENCY, some)))
+    return cells
+
+
+def _if_in(asked: Container[str], name: str) -> str:
+    return name if name in asked else ""
 
 
 def _watches(rule: Rule, provider: str, model: str, requester: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
@@ -31,31 +31,41 @@ class Value(NamedTuple):
         return None if self.figure is None else round(self.figure)
 
 
-def measure(connection: Connection, rule: Rule, now_ms: int, rates: Rates) -> Value:
-    """The value of a rule as of now."""
-    first = begin(rule, now_ms)
-    buckets = stored.sums_since(connection, rule.account_id, rule.id, first)
-    requests = sum(bucket[1] for bucket in buckets)
-    if requests < rule.least:
-        return Value(None, requests)
-    if rule.kind == "budget":
-        return Value(_cost(rule, [(start, cost) for start, _, _, cost in buckets], rates), requests)
-    if rule.kind == "volume":
-        return Value(Fraction(requests), requests)
-    if rule.kind == "latency":
-        counts = stored.latencies_since(connection, rule.account_id, rule.id, first)
-        p95 = quantile(counts, _P95)
-        return Value(None if p95 is None else Fraction(p95), requests)
-    errors = sum(bucket[2] for bucket in buckets)
-    if rule.kind == "error_count":
-        return Value(Fraction(errors), requests)
-    return Value(Fraction(100_000 * errors, requests) if requests else None, requests)
+def measure(connection: Connection, rules: Sequence[Rule], now_ms: int, rates: Rates) -> list[Value]:
+    """The values of rules of one account as of now, in their order."""
+    if not rules:
+        return []
+    account_id, firsts = rules[0].account_id, {rule.id: begin(rule, now_ms) for rule in rules}
+    by_day = {rule.id: firsts[rule.id] for rule in rules if rule.kind == "budget" and rule.currency != "USD"}
+    slow = {rule.id: firsts[rule.id] for rule in rules if rule.kind == "latency"}
+    sums = stored.sums_since(connection, account_id, firsts)
+    costs = stored.costs_since(connection, account_id, by_day) if by_day else {}
+    latencies = stored.latencies_since(connection, account_id, slow) if slow else {}
+
+    def value(rule: Rule) -> Value:
+        requests, errors, cost = sums.get(rule.id, (0, 0, 0))
+        if requests < rule.least:
+            return Value(None, requests)
+        match rule.kind:
+            case "budget":
+                own = Fraction(cost) if rule.currency == "USD" else _converted(rule, costs.get(rule.id, {}), rates)
+                return Value(own, requests)
+            case "volume":
+                return Value(Fraction(requests), requests)
+            case "latency":
+                p95 = quantile(latencies.get(rule.id, {}), _P95)
+                return Value(None if p95 is None else Fraction(p95), requests)
+            case "error_count":
+                return Value(Fraction(errors), requests)
+        return Value(Fraction(100_000 * errors, requests) if requests else None, requests)
+
+    return [value(rule) for rule in rules]
 
 
-def _cost(rule: Rule, buckets: list[tuple[int, int]], rates: Rates) -> Fraction:
+def _converted(rule: Rule, buckets: Mapping[int, int], rates: Rates) -> Fraction:
     """Each day's dollars at that day's rate."""
     days: Counter[date] = Counter()
-    for start, cost in buckets:
+    for start, cost in buckets.items():
         days[local_date(rule.zone, start)] += cost
     return sum((cost * rates(rule.currency, day) for day, cost in days.items()), Fraction(0))
 

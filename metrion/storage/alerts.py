@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from metrion.kit.ids import first_id
 from metrion.storage.database import Connection
+from metrion.storage.many import Many
 from metrion.storage.rows import COLUMNS, Row
 from metrion.storage.tables import (
     accounts,
@@ -54,13 +56,19 @@ class Rule(NamedTuple):
 
 
 _LISTS = ("providers", "models", "requesters")
-_RULE = f"SELECT {','.join(Rule._fields)} FROM alert_rules WHERE account_id"  # noqa: S608  our own names
-_RULES = _RULE + " IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
+_PROVIDERS, _MODELS, _REQUESTERS = map(Rule._fields.index, _LISTS)
+# In one row, however many there are: see `many`.
+_RULES = (
+    f"SELECT json_group_array(json_array({','.join(Rule._fields)})) FROM alert_rules"  # noqa: S608  our own names
+    " WHERE account_id IN (SELECT value FROM json_each(?))"
+)
 
 
-def _rule(row: Any) -> Rule:
-    columns = dict(zip(Rule._fields, row, strict=True))
-    return Rule(**(columns | {name: _lines(columns[name]) for name in _LISTS}))
+def _rule(row: Sequence[Any]) -> Rule:
+    rule = Rule._make(row)
+    return rule._replace(
+        providers=_lines(row[_PROVIDERS]), models=_lines(row[_MODELS]), requesters=_lines(row[_REQUESTERS])
+    )
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -77,14 +85,13 @@ def _stored(columns: Mapping[str, Any]) -> dict[str, Any]:
 def rules_of(connection: Connection, account_ids: Collection[int]) -> list[Rule]:
     """The rules of these accounts, paused ones too, the oldest first."""
     wanted = orjson.dumps(sorted(account_ids)).decode()
-    found = connection.exec_driver_sql(_RULES, (wanted,))
-    return [_rule(row) for row in found]
+    found = orjson.loads(connection.exec_driver_sql(_RULES, (wanted,)).scalar_one())
+    return sorted(map(_rule, found))
 
 
 def find_rule(connection: Connection, account_id: int, rule_id: int) -> Rule | None:
     """A rule of this account."""
-    row = connection.exec_driver_sql(_RULE + " = ? AND id = ?", (account_id, rule_id)).one_or_none()
-    return None if row is None else _rule(row)
+    return next((rule for rule in rules_of(connection, [account_id]) if rule.id == rule_id), None)
 
 
 def add_rule(connection: Connection, rule: Rule) -> int:
@@ -119,50 +126,82 @@ def claim(connection: Connection, account_id: int, rule_id: int, moment: str, no
 
 # ── sums ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_SUM = (
-    "INSERT INTO alert_sums (account_id,rule_id,start_ms,requests,errors,cost_nano) VALUES (?,?,?,?,?,?)"
-    " ON CONFLICT (account_id,rule_id,start_ms) DO UPDATE SET requests=requests+excluded.requests,"
-    " errors=errors+excluded.errors, cost_nano=cost_nano+excluded.cost_nano"
+_SUMS = Many(
+    "INSERT INTO alert_sums (account_id,rule_id,start_ms,requests,errors,cost_nano) VALUES",
+    6,
+    "ON CONFLICT (account_id,rule_id,start_ms) DO UPDATE SET requests=requests+excluded.requests,"
+    " errors=errors+excluded.errors, cost_nano=cost_nano+excluded.cost_nano",
 )
-_LATENCY = (
-    "INSERT INTO alert_latencies (account_id,rule_id,start_ms,bucket,requests) VALUES (?,?,?,?,?)"
-    " ON CONFLICT (account_id,rule_id,start_ms,bucket) DO UPDATE SET requests=requests+excluded.requests"
+_LATENCIES = Many(
+    "INSERT INTO alert_latencies (account_id,rule_id,start_ms,bucket,requests) VALUES",
+    5,
+    "ON CONFLICT (account_id,rule_id,start_ms,bucket) DO UPDATE SET requests=requests+excluded.requests",
 )
+# What several rules look at, in one row: see `many`. CROSS JOIN: the rules first, then their sums by the primary key.
+_FIRSTS = "(SELECT json_extract(value,'$[0]') AS id, json_extract(value,'$[1]') AS first FROM json_each(?)) AS looks"
+_OF_FIRSTS = "ON account_id=? AND rule_id=looks.id AND start_ms>=looks.first"
+_TOTALS = (
+    "SELECT json_group_array(json_array(id,requests,errors,cost)) FROM (SELECT id, sum(requests) AS requests,"  # noqa: S608
+    f" sum(errors) AS errors, sum(cost_nano) AS cost FROM {_FIRSTS} CROSS JOIN alert_sums {_OF_FIRSTS} GROUP BY id)"
+)
+_COSTS = f"SELECT json_group_array(json_array(id,start_ms,cost_nano)) FROM {_FIRSTS} CROSS JOIN alert_sums {_OF_FIRSTS}"  # noqa: S608
+_COUNTS = (
+    "SELECT json_group_array(json_array(id,bucket,counted)) FROM (SELECT id, bucket, sum(requests) AS counted"  # noqa: S608
+    f" FROM {_FIRSTS} CROSS JOIN alert_latencies {_OF_FIRSTS} GROUP BY id, bucket HAVING counted>0)"
+)
+_CLEAR = [
+    f"DELETE FROM {table} WHERE account_id=? AND (rule_id,start_ms) IN (SELECT rule_id,start_ms FROM {_FIRSTS}"  # noqa: S608
+    f" CROSS JOIN {table} ON account_id=? AND rule_id=looks.id AND start_ms<looks.first)"
+    for table in ("alert_sums", "alert_latencies")
+]
+Firsts = Mapping[int, int]  # the first bucket that a rule looks at, by the rule's id
 
 
 def add_sums(connection: Connection, sums: Sequence[Row], latencies: Sequence[Row]) -> None:
     """Add to the sums of rules; each row has the columns of its table in their order."""
-    if sums:
-        connection.exec_driver_sql(_SUM, list(sums))
-    if latencies:
-        connection.exec_driver_sql(_LATENCY, list(latencies))
+    _SUMS.write(connection, sums)
+    _LATENCIES.write(connection, latencies)
 
 
-def sums_since(connection: Connection, account_id: int, rule_id: int, from_ms: int) -> list[tuple[int, int, int, int]]:
-    """(start, requests, errors, nano-dollars) of a rule's buckets from then on."""
-    found = connection.exec_driver_sql(
-        "SELECT start_ms,requests,errors,cost_nano FROM alert_sums WHERE account_id=? AND rule_id=? AND start_ms>=?",
-        (account_id, rule_id, from_ms),
-    )
-    return [(start, requests, errors, cost) for start, requests, errors, cost in found]
+def sums_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, tuple[int, int, int]]:
+    """Requests, errors and nano-dollars of rules from their first buckets on; a rule without any is not there."""
+    return {
+        id: (requests, errors, cost) for id, requests, errors, cost in _ask(connection, _TOTALS, account_id, firsts)
+    }
 
 
-def latencies_since(connection: Connection, account_id: int, rule_id: int, from_ms: int) -> dict[int, int]:
-    """How many durations are in each bucket of `kit.buckets`, from then on."""
-    found = connection.exec_driver_sql(
-        "SELECT bucket,sum(requests) FROM alert_latencies WHERE account_id=? AND rule_id=? AND start_ms>=?"
-        " GROUP BY bucket HAVING sum(requests)>0",
-        (account_id, rule_id, from_ms),
-    )
-    return {row[0]: row[1] for row in found}
+def costs_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, dict[int, int]]:
+    """Nano-dollars of each of these rules' buckets, by its start."""
+    found: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for id, start_ms, cost in _ask(connection, _COSTS, account_id, firsts):
+        found[id][start_ms] = cost
+    return found
 
 
-def clear_sums(connection: Connection, account_id: int, rule_id: int, before_ms: int | None = None) -> None:
-    """Delete a rule's sums: all of them, or the buckets that begin before."""
+def latencies_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, dict[int, int]]:
+    """How many durations are in each bucket of `kit.buckets`, of each of these rules."""
+    found: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for id, bucket, count in _ask(connection, _COUNTS, account_id, firsts):
+        found[id][bucket] = count
+    return found
+
+
+def _ask(connection: Connection, statement: str, account_id: int, firsts: Firsts) -> list[Any]:
+    found = connection.exec_driver_sql(statement, (orjson.dumps(list(firsts.items())).decode(), account_id))
+    return orjson.loads(found.scalar_one())  # type: ignore[no-any-return]
+
+
+def clear_old_sums(connection: Connection, account_id: int, firsts: Firsts) -> None:
+    """Delete what lies before the first buckets of these rules."""
+    wanted = orjson.dumps(list(firsts.items())).decode()
+    for statement in _CLEAR:
+        connection.exec_driver_sql(statement, (account_id, wanted, account_id))
+
+
+def clear_sums(connection: Connection, account_id: int, rule_id: int) -> None:
+    """Delete all of a rule's sums."""
     for table in (alert_sums, alert_latencies):
         which = (table.c.account_id == account_id) & (table.c.rule_id == rule_id)
-        if before_ms is not None:
-            which &= table.c.start_ms < before_ms
         connection.execute(delete(table).where(which))
 
 

@@ -1,41 +1,27 @@
 """Writing calls' rows, in the caller's transaction, and what is asked of them at the start.
 
-The statements are made from `tables` once. Rows go in many to a statement: each step of SQLite hands the interpreter's
-lock over, and waits up to 5 ms to get it back, woken in vain after each of the event loop's callbacks.
+The statements are made from `tables` once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import func, or_, select, tuple_
 
 from metrion.storage import tables
 from metrion.storage.database import Connection
+from metrion.storage.many import Many
 
 Row = tuple[Any, ...]  # in the order of COLUMNS
 COLUMNS = tuple(column.name for column in tables.calls.columns)
-_MOST = 512  # rows in one statement; of 37 columns, within SQLite's 32,766 parameters
-
-
-def _insert_sql(rows: int) -> str:
-    one = "(" + ",".join("?" * len(COLUMNS)) + ")"
-    names = ",".join(COLUMNS)
-    return f"INSERT INTO calls ({names}) VALUES {','.join([one] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608  our own names
-
-
-_INSERTS = [(1 << bit, _insert_sql(1 << bit)) for bit in reversed(range(_MOST.bit_length()))]
+_INSERT = Many(f"INSERT INTO calls ({','.join(COLUMNS)}) VALUES", len(COLUMNS), "ON CONFLICT DO NOTHING")
 
 
 def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
     """Write rows; one whose id is there already is left as it is."""
-    at = 0
-    for size, statement in _INSERTS:
-        while len(rows) - at >= size:
-            connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[at : at + size])))
-            at += size
+    _INSERT.write(connection, rows)
 
 
 def written(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:

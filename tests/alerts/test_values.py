@@ -93,7 +93,8 @@ def check(found: Fraction | None, wanted: Fraction | None, kind: str) -> None:
 
 def value_of(database: Database, rule: Rule, now_ms: int) -> Value:
     with database.begin() as connection:
-        return measure(connection, rule, now_ms, per_usd)
+        [value] = measure(connection, [rule], now_ms, per_usd)
+        return value
 
 
 rules = st.builds(
