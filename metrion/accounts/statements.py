@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from metrion.errors import InputError
 from metrion.kit.clock import DAY_MS
-from metrion.kit.zones import local_date, midnight
+from metrion.kit.zones import local_date, midnight, month_start
 from metrion.storage import statements as stored
 from metrion.storage.database import Connection
 
@@ -22,7 +22,7 @@ _TOKEN_BYTES = 24
 
 
 class Statement(NamedTuple):
-    """What a link leads to: whose figures of which month, and how they are shown."""
+    """What a link leads to: whose figures of which month of the account's zone, and how they are shown."""
 
     account_id: int
     name: str
@@ -79,15 +79,14 @@ def read_statement(connection: Connection, token: str, now_ms: int) -> Statement
     row = stored.find_statement(connection, _digest(token))
     if row is None or row.disabled_ms is not None or now_ms >= row.expires_ms:
         return None
-    return Statement(
-        row.account_id, row.name, row.currency, row.time_zone, row.month_ms, row.created_ms, row.expires_ms
-    )
+    month_ms = _month_start(row.time_zone, row.month_ms)
+    return Statement(row.account_id, row.name, row.currency, row.time_zone, month_ms, row.created_ms, row.expires_ms)
 
 
-def list_statements(connection: Connection, account_id: int, now_ms: int) -> list[Listed]:
-    """An account's links that work, the newest first."""
+def list_statements(connection: Connection, account_id: int, time_zone: str, now_ms: int) -> list[Listed]:
+    """An account's links that work, the newest first, with their months in `time_zone`."""
     return [
-        Listed(row.digest.hex(), row.month_ms, row.created_ms, row.expires_ms)
+        Listed(row.digest.hex(), _month_start(time_zone, row.month_ms), row.created_ms, row.expires_ms)
         for row in stored.list_statements(connection, account_id, now_ms)
     ]
 
@@ -99,6 +98,11 @@ def revoke_statement(connection: Connection, account_id: int, id: str) -> bool:
     except ValueError:
         return False
     return stored.delete_statement(connection, account_id, digest)
+
+
+def _month_start(time_zone: str, month_ms: int) -> int:
+    """When the month began here that began then in the zone the link was made in: zones differ by at most 26 hours."""
+    return month_start(time_zone, month_ms + 2 * DAY_MS)
 
 
 def _digest(token: str) -> bytes:

@@ -253,6 +253,24 @@ def unfold(selector: str) -> Act:
     return act
 
 
+def unfold_filters(look: Look) -> None:
+    look.page.locator(".more > summary").click()
+
+
+def open_panel(model: str) -> Act:
+    """Open the request beside the log whose line names that model."""
+
+    def act(look: Look) -> None:
+        look.page.locator("tr", has_text=model).locator(".row-link[data-htmx-powered]").first.click()
+        look.page.locator("#panel article").wait_for()
+
+    return act
+
+
+def open_alone(look: Look) -> None:
+    look.page.goto(look.house.mailing.origin + str(look.page.locator(".row-link").first.get_attribute("href")))
+
+
 def press(name: str) -> Act:
     return lambda look: look.press(name)
 
@@ -298,6 +316,40 @@ def deletion_code(*, good: bool) -> Act:
         look.press("Delete account for good")
         look.sees("All of it is deleted." if good else "This code is wrong")
         look.still(from_the_start=good)
+
+    return act
+
+
+# ── statements ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make_statement(look: Look) -> None:
+    look.press("Make a link")
+    look.sees("It is shown this once.")
+
+
+def open_statement(month: int) -> Act:
+    """Make a link to this month's statement, or an earlier one's, and open it as whoever has it."""
+
+    def act(look: Look) -> None:
+        look.page.get_by_label("Month").select_option(index=month)
+        make_statement(look)
+        link = look.page.locator("#made").get_attribute("href")
+        look.page.context.clear_cookies()
+        look.page.goto(str(link))
+        look.page.get_by_role("heading", level=1).wait_for()
+        look.still(from_the_start=True)
+
+    return act
+
+
+def revoke_statement(*, confirm: bool) -> Act:
+    def act(look: Look) -> None:
+        make_statement(look)
+        look.page.get_by_role("button", name="Revoke").first.click()
+        if confirm:
+            look.page.get_by_role("dialog").get_by_role("button", name="Revoke link").click()
+            look.sees("The link is revoked.")
 
     return act
 
@@ -386,6 +438,13 @@ NAMED = (
     State("dashboard-misunderstood", "/dashboard?range=5y&status=teapot", "ada"),
     State("dashboard-costs-by-class", "/dashboard/costs?by=class&of=tokens", "ada"),
     State("dashboard-source", "/dashboard/sources/invoice-bot", "ada"),
+    State("logs-empty", "/logs", "eve"),
+    State("logs-nothing", "/logs?q=no-such-thing&provider=grok", "ada"),
+    State("logs-filter", "/logs?provider=openai&range=30d", "ada", unfold_filters),
+    State("logs-panel", "/logs", "ada", open_panel("claude-sonnet-4-5")),
+    State("logs-panel-unpriced", "/logs", "ada", open_panel("a-model-without-a-price")),
+    State("logs-one", "/logs", "ada", open_alone),
+    State("logs-misunderstood", "/logs?range=5y&status=teapot", "ada"),
     State("general-empty", "/settings", "eve"),
     State("general-filled", "/settings", "ada"),
     State("general-saved", "/settings", "new", save_name),
@@ -400,6 +459,13 @@ NAMED = (
     State("billing-pro", "/settings/billing", "ada"),
     State("billing-used-up", "/settings/billing", "poor"),
     State("billing-operator", "/settings/billing", "boss"),
+    State("statements-empty", "/settings/statements", "eve"),
+    State("statements-made", "/settings/statements", "ada", make_statement),
+    State("statements-dialog", "/settings/statements", "ada", revoke_statement(confirm=False)),
+    State("statements-revoked", "/settings/statements", "new", revoke_statement(confirm=True)),
+    State("statement", "/settings/statements", "ada", open_statement(0)),
+    State("statement-of-nothing", "/settings/statements", "ada", open_statement(1)),
+    State("statement-gone", "/statement/0123456789abcdef"),
     State("alerts", "/settings/alerts", "ada"),
     State("alerts-without-mail", "/settings/alerts", "eve"),
     State("profile-empty", "/settings/profile", "eve"),

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser as Chromium
@@ -15,10 +16,13 @@ from metrion.config import Settings
 from metrion.kit.clock import DAY_MS, now_ms
 from metrion.kit.zones import month_start
 from metrion.storage.database import open_writer
+from metrion.storage.rows import COLUMNS
+from metrion.web.figures import exact_usd
 from tests.chromium import needs_chromium, open_chromium, opened
 from tests.fake_provider import FakeProvider
 from tests.storage.samples import call_row, write_rows
 from tests.support import PROVIDERS, Metrion
+from tests.web import told
 from tests.web.browser import Browser, Page
 from tests.web.people import by_link, new_browser
 
@@ -49,7 +53,10 @@ class House:
             for number in range(12)
         ]
         rows.append(call_row(self.this, 99, requester="this-month", cost_nano=7_000_000_000))
+        rows.append(call_row(self.last - 1, 98, requester="the-month-before", cost_nano=8_000_000_000))
+        rows.append(call_row(self.last, 97, model="refused-one", outcome="rejected", status=429, cost_nano=0))
         rows.append(call_row(self.last, 77, account_id=2, requester="eves-bot", model="eves-model"))
+        self.rows = [row for row in rows if row[COLUMNS.index("account_id")] == 1]
         database = open_writer(Settings(data_dir=metrion.data_dir))
         write_rows(database, rows)
         database.close()
@@ -101,9 +108,11 @@ def test_a_link_shows_its_month_by_requester_and_model_to_whoever_has_it(house: 
     assert page.status == 200
     month = datetime.fromtimestamp(house.last / 1000, UTC)
     assert f"Statement for {month:%B %Y}" in page.text
+    before = datetime.fromtimestamp((house.last - 1) / 1000, UTC)
+    assert f"▲ 50 % against {before:%B %Y}" in page.text
     for words in ("$12.00", "8.3 %", "invoice-bot", "gpt-5-mini", "By requester", "By model", "$6.00", "$4.00"):
         assert words in page.text, words
-    for words in ("this-month", "eves-bot", "eves-model", "example.com", "not over"):
+    for words in ("this-month", "the-month-before", "refused-one", "eves-bot", "eves-model", "example.com", "not over"):
         assert words not in page.text, words
     assert MARKUP in page.text
     assert "<script>alert" not in page.html
@@ -116,6 +125,39 @@ def test_a_month_that_is_not_over_says_so(house: House, ada: Browser) -> None:
     page = opened_by_stranger(house, make(ada, house.this))
     assert "This month is not over" in page.text
     assert "$7.00" in page.text
+
+
+def test_each_day_of_the_month_has_its_cost(house: House, ada: Browser) -> None:
+    page = told.parse(opened_by_stranger(house, make(ada, house.last)).html)
+    days = [cells for cells in told.table(page, "Cost by day") if cells[-1][1] != "$0.00"]
+    first = datetime.fromtimestamp(house.last / 1000, UTC)
+    assert [(cells[0][0], cells[-1][1]) for cells in days] == [(f"1 {first:%b %Y}", "$12.00")]
+    bars = page.one("svg", class_="days").all("rect")
+    assert len(bars) == len(told.table(page, "Cost by day")) == (house.this - house.last) // DAY_MS
+    assert [bar.at["height"] for bar in bars[:2]] == ["100.0", "0.0"]
+    assert bars[0].one("title").text == f"1 {first:%b %Y}: $12.00"
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kolkata"])
+def test_a_link_stays_of_its_month_when_its_owner_moves(house: House, ada: Browser, zone: str) -> None:
+    path = make(ada, house.last)
+    here = ZoneInfo(zone)
+    month = datetime.fromtimestamp(house.last / 1000, UTC)
+    house.execute("UPDATE accounts SET time_zone = ? WHERE email = 'ada@example.com'", zone)
+    try:
+        page = opened_by_stranger(house, path)
+        listed = ada.get("/settings/statements").text.partition("Links that work")[2]
+    finally:
+        house.execute("UPDATE accounts SET time_zone = 'UTC' WHERE email = 'ada@example.com'")
+    assert f"Statement for {month:%B %Y}" in page.text
+    assert f"{month:%B %Y}" in listed
+    began = datetime(month.year, month.month, 1, tzinfo=here).timestamp() * 1000
+    ended = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=here).timestamp() * 1000
+    at, nano = COLUMNS.index("started_ms"), COLUMNS.index("cost_nano")
+    cost = sum(row[nano] for row in house.rows if began <= row[at] < ended)
+    assert told.parse(page.html).one("section", class_="figures").one(class_="stat-figure").at["title"] == exact_usd(
+        cost
+    )
 
 
 def test_the_link_is_shown_once_and_its_token_is_nowhere(house: House, ada: Browser) -> None:
@@ -198,11 +240,53 @@ def chromium() -> Iterator[Chromium]:
         yield browser
 
 
+LIGHT = "rgb(25, 29, 37)"  # of text, on light ground
+
+
 @needs_chromium
 def test_it_reads_on_a_phone_and_prints(house: House, ada: Browser, chromium: Chromium) -> None:
     with opened(chromium, house.metrion.origin + make(ada, house.last)) as page:
         page.set_viewport_size({"width": 390, "height": 844})
         expect(page.get_by_role("heading", name="By requester")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        page.emulate_media(media="print")
-        expect(page.locator("[data-theme-switch]")).to_be_hidden()
+        page.set_viewport_size({"width": 718, "height": 1000})  # A4 between its margins, where a table stays a table
+        page.emulate_media(media="print", color_scheme="dark")
+        for hidden in ("[data-theme-switch]", "details.twin"):
+            expect(page.locator(hidden)).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 718
+        assert (
+            page.evaluate("getComputedStyle(document.querySelector('table.lines tbody')).display") == "table-row-group"
+        )
+        paper = "getComputedStyle(document.querySelector('h1')).color"
+        assert page.evaluate(paper) == LIGHT
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")  # as whoever reads may have chosen
+        assert page.evaluate(paper) == LIGHT
+
+
+@needs_chromium
+def test_a_link_is_made_handed_on_and_revoked_in_a_browser(house: House, ada: Browser, chromium: Chromium) -> None:
+    origin = house.metrion.origin
+    with (
+        opened(chromium, f"{origin}/settings/statements", ada.cookies) as mine,
+        opened(chromium, f"{origin}/login") as theirs,
+    ):
+        mine.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        month = datetime.fromtimestamp(house.last / 1000, UTC)
+        mine.get_by_label("Month").select_option(label=f"{month:%B %Y}")
+        mine.get_by_label("The link works for").select_option(label="7 days")
+        mine.get_by_role("button", name="Make a link").click()
+        mine.get_by_role("button", name="Copy link").click()
+        expect(mine.get_by_role("button", name="Copied link")).to_be_visible()
+        link = str(mine.evaluate("navigator.clipboard.readText()"))
+        assert link == mine.locator("#made").get_attribute("href")
+        theirs.goto(link)
+        expect(theirs.get_by_role("heading", level=1)).to_have_text(f"Statement for {month:%B %Y}")
+        expect(theirs.locator("svg.days rect").first).to_have_class("data-1")
+        assert theirs.get_by_role("link").all_text_contents() == ["Skip to content"]  # it leads nowhere else
+        theirs.get_by_text("Table", exact=False).first.click()
+        expect(theirs.locator("details.twin table")).to_be_visible()
+        mine.get_by_role("button", name="Revoke").first.click()
+        mine.get_by_role("dialog").get_by_role("button", name="Revoke link").click()
+        expect(mine.get_by_text("The link is revoked.")).to_be_visible()
+        theirs.reload()
+        expect(theirs.get_by_role("heading", level=1)).not_to_contain_text("Statement")

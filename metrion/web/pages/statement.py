@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -17,12 +17,13 @@ from metrion.accounts.statements import (
     revoke_statement,
 )
 from metrion.errors import InputError
-from metrion.kit.clock import now_ms
-from metrion.kit.zones import local_date, next_day
-from metrion.storage.dashboard import by_model
+from metrion.kit.clock import DAY_MS, now_ms
+from metrion.kit.zones import local_date, month_start, next_day
+from metrion.storage.dashboard import by_model, over_time, sums
 from metrion.storage.database import Connection
 from metrion.storage.sources import sources
-from metrion.storage.view import Filters, Range
+from metrion.storage.view import NOTHING, Figures, Filters, Range
+from metrion.web.cards import change
 from metrion.web.currency import money_in
 from metrion.web.visit import Visit, refused
 
@@ -39,7 +40,7 @@ async def _links(
     visit: Visit, status: int = 200, errors: dict[str, str] | None = None, made: str = "", month_ms: int = 0
 ) -> Response:
     account, now = visit.account, now_ms()
-    links = await visit.site.read(lambda connection: list_statements(connection, account.id, now))
+    links = await visit.site.read(lambda connection: list_statements(connection, account.id, account.time_zone, now))
     return visit.render(
         "settings/statements.html",
         status,
@@ -100,26 +101,54 @@ async def show(visit: Visit) -> Response:
     if told is None:
         raise HTTPException(404)
     statement, figures = told
+    money = money_in(statement.currency, visit.site.rates)
+    cost, before = figures["all"].cost_nano, figures["before"]
     return visit.render(
         "statement.html",
         statement=statement,
-        money=money_in(statement.currency, visit.site.rates),
+        money=money,
         month=month_words(statement.time_zone, statement.month_ms),
+        change=change(cost, before.cost_nano if before.requests else None, money.text(before.cost_nano), up="warn"),
         **figures,
     )
 
 
 def _figures(connection: Connection, of: Statement, now: int) -> dict[str, Any]:
-    end = of.month_ms
-    month = local_date(of.time_zone, end).month
-    while local_date(of.time_zone, end).month == month:
-        end = next_day(of.time_zone, end)
-    range = Range(of.time_zone, of.month_ms, end, hourly=False, now_ms=now)
-    found = sources(connection, of.account_id, range, Filters())
+    month, month_before = _month(of.time_zone, of.month_ms, now), _month(of.time_zone, of.month_ms - DAY_MS, now)
+    found = sources(connection, of.account_id, month, Filters())
+    is_over = now >= month.to_ms
     return {
         "all": found.all.now,
-        "requesters": found.sources,
+        "before": sums(connection, of.account_id, month_before, Filters()).get((), NOTHING) if is_over else NOTHING,
+        "before_words": month_words(of.time_zone, month_before.from_ms),
+        "days": _days(month, over_time(connection, of.account_id, month, Filters())),
+        "requesters": [one for one in found.sources if one.figures.requests],
         "count": found.requesters,
-        "models": by_model(connection, of.account_id, range, Filters()),
-        "open_until": end if now < end else None,
+        "models": [one for one in by_model(connection, of.account_id, month, Filters()) if one.figures.requests],
+        "is_over": is_over,
     }
+
+
+def _month(zone: str, ms: int, now: int) -> Range:
+    """The month that holds `ms`."""
+    from_ms = month_start(zone, ms)
+    return Range(zone, from_ms, month_start(zone, from_ms + 32 * DAY_MS), hourly=False, now_ms=now)
+
+
+class Day(NamedTuple):
+    """A day of the month: `part` of the dearest day's cost, and whether it is still going on."""
+
+    starts_ms: int
+    figures: Figures
+    part: float
+    filling: bool
+
+
+def _days(month: Range, figures: list[Figures]) -> list[Day]:
+    """The days that have begun."""
+    most = max(max(one.cost_nano for one in figures), 1)
+    return [
+        Day(start, one, max(one.cost_nano, 0) / most, month.now_ms < next_day(month.zone, start))
+        for start, one in zip(month.starts, figures, strict=True)
+        if start <= month.now_ms
+    ]
