@@ -6,23 +6,32 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import groupby
 from random import Random
 from typing import Any
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
-from metrion.web.figures import count, duration, exact_usd, percent
+from metrion.web.cards import change
+from metrion.web.figures import count, exact_usd, money, percent
 from tests.fake_provider import FakeProvider
 from tests.support import PROVIDERS, Metrion
 from tests.web import told
-from tests.web.browser import Browser
 from tests.web.people import by_link
+from tests.web.plain import (
+    Asked,
+    Spender,
+    asked,
+    by,
+    cost,
+    failed,
+    mean_latency,
+    midnight,
+    reached,
+    tokens,
+)
 from tests.web.spent import (
     Row,
     change_account,
@@ -33,7 +42,7 @@ from tests.web.spent import (
     rows_of,
     write,
 )
-from tests.web.told import Node
+from tests.web.told import Node, Stat
 
 ZONES = {"kolkata@example.com": "Asia/Kolkata", "chatham@example.com": "Pacific/Chatham"}
 CHANGING = (
@@ -47,24 +56,6 @@ CHANGING = (
 REQUESTERS = ("invoice-bot", "support-agent", "nightly-report", "")
 DAYS = 40
 LABELS = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini", "mistral": "Mistral", "grok": "Grok"}
-
-
-@dataclass
-class Spender:
-    """Somebody with calls, and a browser that is signed in."""
-
-    browser: Browser
-    zone: str
-    rows: list[Row]
-
-    def ask(self, path: str, **query: Any) -> tuple[Node, int]:
-        """A page as figures, and when it was made (Unix ms); anew where an hour ended meanwhile."""
-        while True:
-            before = now_ms()
-            page = self.browser.get(path + ("?" + urlencode(query, doseq=True) if query else ""))
-            if before // HOUR_MS == now_ms() // HOUR_MS:
-                assert page.status == 200, page.text[:300]
-                return told.parse(page.html), before
 
 
 @pytest.fixture(scope="module")
@@ -89,103 +80,9 @@ def spenders(fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> It
     metrion.stop()
 
 
-# ── the plain way ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def hour_of(zone: str, ms: int) -> int:
-    """When the hour of a zone's clocks that holds `ms` began."""
-    at = datetime.fromtimestamp(ms / 1000, ZoneInfo(zone))
-    return ms - ((at.minute * 60 + at.second) * 1000 + ms % 1000)
-
-
-def midnight(zone: str, day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
-
-
-@dataclass
-class Asked:
-    """What a page is asked: [from, to) in Unix ms and filters."""
-
-    zone: str
-    from_ms: int
-    to_ms: int
-    hourly: bool
-    keeps: Callable[[Row], bool]
-    now: int
-
-    def of(self, rows: list[Row]) -> list[Row]:
-        return [row for row in rows if self.from_ms <= row["started_ms"] < self.to_ms and self.keeps(row)]
-
-    def before(self, rows: list[Row]) -> list[Row]:
-        """Those of the period before, up to the same moment of it."""
-        days = round((self.to_ms - self.from_ms) / DAY_MS)
-        first = datetime.fromtimestamp(self.from_ms / 1000, ZoneInfo(self.zone)).date() - timedelta(days)
-        from_ms = 2 * self.from_ms - self.to_ms if self.hourly else midnight(self.zone, first)
-        to_ms = hour_of(self.zone, from_ms + self.now - self.from_ms + HOUR_MS // 2)
-        to_ms = min(to_ms, self.from_ms)
-        return [row for row in rows if from_ms <= row["started_ms"] < to_ms and self.keeps(row)]
-
-    def bucket(self, row: Row) -> str:
-        """The name of the bucket that holds a row."""
-        at = datetime.fromtimestamp(hour_of(self.zone, row["started_ms"]) / 1000, ZoneInfo(self.zone))
-        if self.hourly:
-            twice = at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
-            return f"{at:%a} {at.day} {at:%b}, {at:%H:%M}" + (f" ({at:%z})" if twice else "")
-        return f"{at:%a} {at.day} {at:%b %Y}"
-
-
-def asked(spender: Spender, now: int, query: dict[str, Any]) -> Asked:
-    zone, name = spender.zone, query.get("range", "7d")
-    if name == "24h":
-        to_ms = hour_of(zone, now) + HOUR_MS
-        from_ms, hourly = to_ms - DAY_MS, True
-    else:
-        today = datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date()
-        first = date.fromisoformat(query["from"]) if "from" in query else today - timedelta(int(name[:-1]) - 1)
-        last = date.fromisoformat(query["to"]) if "to" in query else today
-        from_ms, to_ms, hourly = midnight(zone, first), midnight(zone, last + timedelta(1)), first == last
-
-    def keeps(row: Row) -> bool:
-        status = {"2xx": 2, "4xx": 4, "5xx": 5}.get(query.get("status", ""), row["status"] // 100)
-        return (
-            row["provider"] == query.get("provider", row["provider"])
-            and row["model"] in query.get("model", [row["model"]])
-            and row["requester"] == query.get("requester", row["requester"])
-            and row["status"] // 100 == status
-        )
-
-    return Asked(zone, from_ms, to_ms, hourly, keeps, now)
-
-
-def reached(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["outcome"] != "rejected"]
-
-
-def failed(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["outcome"] not in ("ok", "client_gone", "rejected", "cached")]
-
-
-def cost(rows: list[Row]) -> int:
-    return sum(row["cost_nano"] or 0 for row in rows)
-
-
-def tokens(rows: list[Row]) -> int:
-    return sum(row["input_tokens"] + row["output_tokens"] for row in rows)
-
-
-def by(rows: list[Row], name: str) -> dict[str, list[Row]]:
-    return {key: list(group) for key, group in groupby(sorted(rows, key=lambda row: row[name]), lambda row: row[name])}
-
-
-def mean_latency(rows: list[Row]) -> str:
-    rows = reached(rows)
-    return duration(round(sum(row["latency_us"] for row in rows) / len(rows)) if rows else None)
-
-
 def check_main(page: Node, want: Asked, rows: list[Row], *, refusals: bool) -> None:
     """The four cards that Overview and a requester's page begin with."""
     now, before = want.of(rows), want.before(rows)
-    any_before = bool(reached(before))
     requests, errors = told.stat(page, "requests"), told.stat(page, "errors")
     assert requests.exact == f"{len(reached(now)):,}"
     assert requests.beside == f"{count(tokens(now))} tokens"
@@ -193,13 +90,22 @@ def check_main(page: Node, want: Asked, rows: list[Row], *, refusals: bool) -> N
     refused = len(now) - len(reached(now))
     rate = percent(len(failed(now)) / len(reached(now)) if reached(now) else None)
     assert errors.beside == f"{rate} of requests" + (f" · {refused} refused by Metrion" if refused and refusals else "")
-    spent = told.stat(page, "cost")
+    spent, latency = told.stat(page, "cost"), told.stat(page, "latency")
     assert spent.exact == exact_usd(cost(now))
-    assert told.stat(page, "latency").text == mean_latency(now)
-    for figure, was in ((requests, count(len(reached(before)))), (errors, count(len(failed(before))))):
-        if figure.change:
-            assert any_before
-            assert figure.before == was
+    assert latency.text == mean_latency(now)
+    check_change(requests, len(reached(now)), len(reached(before)), count, before)
+    check_change(errors, len(failed(now)), len(failed(before)), count, before)
+    check_change(spent, cost(now), cost(before), money, before)
+    assert latency.before == (mean_latency(before) if latency.change else "")
+    assert bool(latency.change) == bool(reached(now) and reached(before))
+
+
+def check_change(figure: Stat, now: int, before: int, text: Callable[[int], str], then: list[Row]) -> None:
+    """A figure against the period before, whose calls were `then`: nothing where there was none, or both are 0."""
+    if not reached(then) or not (now or before):
+        assert (figure.change, figure.before) == ("", "")
+    else:
+        assert (figure.change, figure.before) == (change(now, before, "").text, text(before))
 
 
 QUERIES: list[dict[str, Any]] = [
@@ -316,6 +222,30 @@ def test_a_day_on_which_clocks_are_changed_has_its_own_hours(spenders: dict[str,
     want = asked(spender, now, query)
     check_main(page, want, spender.rows, refusals=True)
     check_money_chart(page, "cost", want, want.of(spender.rows))
+
+
+@pytest.mark.parametrize("days", [0, 2])
+def test_every_tab_counts_the_day_on_which_clocks_are_changed(spenders: dict[str, Spender], days: int) -> None:
+    """Of that day alone, by hours, and of the days around it."""
+    if "changed@example.com" not in spenders:
+        pytest.skip("no zone of the list changed its clocks within what is kept")
+    spender = spenders["changed@example.com"]
+    changed = last_clock_change(spender.zone, now_ms(), 80)
+    assert changed is not None
+    day = date.fromisoformat(local_day(spender.zone, changed))
+    query = {"from": (day - timedelta(days)).isoformat(), "to": (day + timedelta(days)).isoformat()}
+    want = asked(spender, now_ms(), query)
+    rows = want.of(spender.rows)
+    assert len(rows) > 50
+    page, _ = spender.ask("/dashboard/costs", **query)
+    check_money_chart(page, "costs", want, rows)
+    check_lines(page, "By model", by(reached(rows), "model"))
+    page, _ = spender.ask("/dashboard/latency", **query)
+    assert near(told.stat(page, "p50").text, exact(reached(rows), "latency_us", 0.5))
+    page, _ = spender.ask("/dashboard/errors", **query)
+    check_errors_chart(page, want, rows)
+    page, _ = spender.ask("/dashboard/sources", **query)
+    check_sources(page, rows)
 
 
 # ── Costs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -499,9 +429,7 @@ def test_errors_are_counted_by_what_was_said(spenders: dict[str, Spender], email
     assert told.stat(page, "refused").exact == f"{len(refused):,}"
     assert told.stat(page, "silent").exact == f"{sum(row['outcome'] == 'timeout' for row in errors):,}"
     assert told.stat(page, "rate").text == percent(len(errors) / len(reached(rows)))
-    _, buckets, values = told.chart(page, "errors")
-    straight = Counter(want.bucket(row) for row in errors)
-    assert {bucket: sum(filter(None, row)) for bucket, row in zip(buckets, values, strict=True) if any(row)} == straight
+    check_errors_chart(page, want, rows)
     kinds = Counter(
         (str(row["status"]), re.sub(r"\d+", "#", row["error_message"]), LABELS[row["provider"]]) for row in errors
     )
@@ -510,6 +438,12 @@ def test_errors_are_counted_by_what_was_said(spenders: dict[str, Spender], email
     assert sum(int(cells[4][1].replace(",", "")) for cells in told.table(page, "Refused by Metrion")) == len(refused)
     latest = sorted((*errors, *refused), key=lambda row: row["request_id"], reverse=True)[:50]
     assert [cells[1][0] for cells in told.table(page, "The latest")] == [row["error_message"] for row in latest]
+
+
+def check_errors_chart(page: Node, want: Asked, rows: list[Row]) -> None:
+    _, buckets, values = told.chart(page, "errors")
+    straight = Counter(want.bucket(row) for row in failed(rows))
+    assert {bucket: sum(filter(None, row)) for bucket, row in zip(buckets, values, strict=True) if any(row)} == straight
 
 
 # ── Sources ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -522,7 +456,10 @@ def test_errors_are_counted_by_what_was_said(spenders: dict[str, Spender], email
 def test_sources_have_what_their_rows_have(spenders: dict[str, Spender], email: str, query: dict[str, Any]) -> None:
     spender = spenders[email]
     page, now = spender.ask("/dashboard/sources", **query)
-    rows = asked(spender, now, query).of(spender.rows)
+    check_sources(page, asked(spender, now, query).of(spender.rows))
+
+
+def check_sources(page: Node, rows: list[Row]) -> None:
     lines = {cells[0][0]: cells for cells in told.table(page, "Requesters")}
     groups = by(reached(rows), "requester")
     assert lines.keys() == {name or "Without a name" for name in groups}
