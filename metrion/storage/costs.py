@@ -12,7 +12,7 @@ import msgspec
 
 from metrion.kit.zones import day_start, local_date, midnight, month_start, next_day
 from metrion.storage import requesters
-from metrion.storage.dashboard import Compared, Layer, Named, by_model, by_provider, compared, layers, over_time, sums
+from metrion.storage.dashboard import Compared, Layer, Named, by_model, layers, over_time, sums, whole
 from metrion.storage.database import Connection
 from metrion.storage.folding import next_hour
 from metrion.storage.search import Greatest, Wanted, find_greatest
@@ -36,14 +36,15 @@ class Costs(NamedTuple):
 def costs(connection: Connection, account_id: int, range: Range, filters: Filters) -> Costs:
     """Where the money of a range went, beside the period before."""
     models = by_model(connection, account_id, range, filters)
+    found = whole(connection, account_id, range, filters)
     return Costs(
-        all=compared(connection, account_id, range, filters),
+        all=found.all,
         starts=range.starts,
-        over_time=over_time(connection, account_id, range, filters),
+        over_time=found.over_time,
         models=models,
-        providers=by_provider(connection, account_id, range, filters),
+        providers=found.providers,
         requesters=by_requester(connection, account_id, range, filters),
-        cost_by_model=layers(connection, account_id, range, filters, models),
+        cost_by_model=layers(connection, account_id, range, filters, models, found.over_time),
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from metrion.storage import requesters
 from metrion.storage.database import Connection
-from metrion.storage.view import ALL, COUNTS, NOTHING, Figures, Filters, Key, Range, read, read_pairs
+from metrion.storage.view import ALL, COUNTS, NOTHING, Figures, Filters, Key, Range, read, read_pairs, total
 
 MOST_SERIES = 6  # layers of a chart; what is left is one more
 
@@ -47,6 +47,14 @@ class Compared(NamedTuple):
     now: Figures
     before: Figures
     basis: Basis
+
+
+class Whole(NamedTuple):
+    """All of a range, each of its buckets, and each provider, the dearest first."""
+
+    all: Compared
+    over_time: list[Figures]
+    providers: list[Named]
 
 
 # ── sums ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,6 +92,25 @@ def compared(connection: Connection, account_id: int, range: Range, filters: Fil
     return Compared(now, before, basis_of(filters))
 
 
+def whole(connection: Connection, account_id: int, range: Range, filters: Filters) -> Whole:
+    """What a range had, all together, by bucket and by provider, from one look at the totals where that can tell."""
+    asked = (connection, account_id, range, filters)
+    if filters.requester:
+        return Whole(compared(*asked), over_time(*asked), by_provider(*asked))
+    found = read(*asked, ("start_ms", "provider"))
+    starts, providers = ({key[at] for key in found} for at in (0, 1))
+    of_start = {one: total(told for (start, _), told in found.items() if start == one) for one in starts}
+    before = sums(connection, account_id, range.before, filters).get((), NOTHING)
+    return Whole(
+        Compared(total(of_start.values()), before, Basis.TOTALS),
+        [of_start.get(start, NOTHING) for start in range.starts],
+        _dearest(
+            Named(one, total(told for (_, provider), told in found.items() if provider == one), one)
+            for one in providers
+        ),
+    )
+
+
 def over_time(
     connection: Connection, account_id: int, range: Range, filters: Filters, figures: Sequence[str] = ALL
 ) -> list[Figures]:
@@ -118,9 +145,10 @@ def layers(
     range: Range,
     filters: Filters,
     dearest: Sequence[Named],
+    buckets: Sequence[Figures],
     figure: str = "cost_nano",
 ) -> list[Layer]:
-    """A figure of each bucket by model: the MOST_SERIES greatest of `dearest`, and all others together."""
+    """A figure of each bucket by model: the MOST_SERIES greatest of `dearest`, and the rest of `buckets` together."""
     shown = sorted(dearest, key=lambda one: -getattr(one.figures, figure))[:MOST_SERIES]
     chosen = [one.name for one in shown if getattr(one.figures, figure)]
     starts = range.starts
@@ -130,7 +158,7 @@ def layers(
         for (start, model), told in sums(connection, account_id, range, only, ("start_ms", "model"), (figure,)).items():
             values[model][start] = getattr(told, figure)
     found = [Layer(name, [values[name].get(start, 0) for start in starts]) for name in dict.fromkeys(chosen)]
-    every = [getattr(told, figure) for told in over_time(connection, account_id, range, filters, (figure,))]
+    every = [getattr(told, figure) for told in buckets]
     rest = [all - sum(column) for all, *column in zip(every, *(layer.values for layer in found), strict=True)]
     return [*found, Layer("", rest)] if any(rest) else found
 
@@ -166,14 +194,15 @@ class Overview(NamedTuple):
 def overview(connection: Connection, account_id: int, range: Range, filters: Filters) -> Overview:
     """What a range had, beside the period before."""
     models = by_model(connection, account_id, range, filters, _OF_MODELS)
+    found = whole(connection, account_id, range, filters)
     told = filters.models or filters.status is not None
     return Overview(
-        all=compared(connection, account_id, range, filters),
+        all=found.all,
         starts=range.starts,
-        over_time=over_time(connection, account_id, range, filters),
+        over_time=found.over_time,
         models=sorted(models, key=lambda one: -one.figures.requests),
-        cost_by_model=layers(connection, account_id, range, filters, models),
-        providers=by_provider(connection, account_id, range, filters, _OF_MODELS),
+        cost_by_model=layers(connection, account_id, range, filters, models, found.over_time),
+        providers=[one for one in found.providers if one.figures.requests],
         statuses=statuses(connection, account_id, range, filters),
         requesters=None if told else requesters.count(connection, account_id, range, filters),
         requesters_before=None if told else requesters.count(connection, account_id, range.before, filters),

@@ -14,9 +14,11 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, literal_column, null, or_, select
 
 from metrion.call import Outcome
+from metrion.kit.clock import DAY_MS, HOUR_MS
 from metrion.kit.ids import first_id
-from metrion.kit.zones import hour_start
+from metrion.kit.zones import day_start, hour_start
 from metrion.storage.database import Connection
+from metrion.storage.folding import next_row
 from metrion.storage.reports import call_query
 from metrion.storage.tables import calls, names, recent_tops, top_days
 from metrion.storage.totals import MOST_NAMES, find_folds
@@ -28,6 +30,7 @@ SORTED = 100_000  # rows that are sorted; beyond, the greatest of each day are
 TOPS = 100
 _LOOKED = 20_000  # rows one page looks at
 _FEW = 200
+_LONGEST_DAY_MS = 2 * DAY_MS  # whatever its time zone does with its clocks
 _ID_PREFIX = re.compile(r"[0-9a-f]{6,32}")
 Sort = Literal["time", "cost", "latency", "tokens"]
 
@@ -169,31 +172,60 @@ def find_greatest(connection: Connection, account_id: int, wanted: Wanted, sort:
 
     Beyond 100,000 rows in the range these are the greatest 100 of it, as far as they match.
     """
-    value = _VALUES[sort]
-    of_tops = _last_looked_at(connection, account_id, wanted, SORTED + 1) is not None
-    query = _select(account_id, wanted).where(value.is_not(None))
+    of_tops = _has_many(connection, account_id, wanted)
+    tops = _tops(connection, account_id, wanted, sort) if of_tops or not (page or _is_filtered(wanted)) else []
+    if not of_tops and len(tops) > PAGE:  # the first page is among them
+        return Greatest(_these(connection, account_id, tops[:PAGE], sort), True, False)
+    value, ids = _VALUES[sort], calls.c.request_id
+    matching = (*_range(account_id, wanted), *_filters(calls.c, wanted), value.is_not(None))
     if of_tops:
-        query = query.where(calls.c.request_id.in_(_tops(connection, account_id, wanted, sort)))
-    query = query.order_by(value.desc(), calls.c.request_id.desc())
-    rows = connection.execute(query.offset(page * PAGE).limit(PAGE + 1)).all()
-    return Greatest(rows[:PAGE], len(rows) > PAGE, of_tops)
+        matching = (*matching, ids.in_(tops))
+    ordered = select(ids).where(*matching).order_by(value.desc(), ids.desc()).offset(page * PAGE).limit(PAGE + 1)
+    found = list(connection.execute(ordered).scalars())
+    return Greatest(_these(connection, account_id, found[:PAGE], sort), len(found) > PAGE, of_tops)
+
+
+def _these(connection: Connection, account_id: int, ids: Sequence[bytes], sort: Sort) -> Sequence[Row[Any]]:
+    """The calls of these ids, the greatest first."""
+    query = select(*(calls.c[name] for name in _COLUMNS))
+    query = query.where(calls.c.account_id == account_id, calls.c.request_id.in_(ids))
+    return connection.execute(query.order_by(_VALUES[sort].desc(), calls.c.request_id.desc())).all()
+
+
+def _is_filtered(wanted: Wanted) -> bool:
+    return bool(_filters(calls.c, wanted)) or bool(_id_prefix(wanted))
+
+
+def _has_many(connection: Connection, account_id: int, wanted: Wanted) -> bool:
+    """Whether more than SORTED rows would be looked at: by totals where these can tell, else by counting."""
+    if not _indexed(wanted) and not _id_prefix(wanted):
+        every = Wanted(wanted.from_ms, wanted.to_ms)
+        counted = _count_by_totals(connection, account_id, every)
+        first = next_row(connection, account_id, wanted.from_ms)
+        # Totals also tell of rows that are deleted; they know none of these where the range's first hour has rows.
+        if counted is not None and first is not None and first < wanted.from_ms + HOUR_MS:
+            return counted.number > SORTED
+    return _last_looked_at(connection, account_id, wanted, SORTED + 1) is not None
 
 
 def _tops(connection: Connection, account_id: int, wanted: Wanted, sort: Sort) -> list[bytes]:
-    """The greatest calls of the range: from those of each of its hours and days, and the rows not among these yet."""
+    """The greatest calls of the range: from those of its days, of the quarters of an hour around them, and the rest."""
+    fold = find_folds(connection, [account_id])[account_id]
     first, end = first_id(wanted.from_ms), first_id(wanted.to_ms)
+    whole = all(day_start(fold.time_zone, ms) == ms for ms in (wanted.from_ms, wanted.to_ms))
     found: dict[bytes, int] = {}
-    for table in (top_days, recent_tops):
+    for table in (top_days,) if whole else (top_days, recent_tops):
         of = table.c
-        query = select(of.request_id, of.value).where(
-            of.account_id == account_id, of.measure == sort, of.request_id >= first, of.request_id < end
-        )
+        mine = (of.account_id == account_id) & (of.measure == sort)
+        mine &= (of.start_ms > wanted.from_ms - _LONGEST_DAY_MS) & (of.start_ms < wanted.to_ms)
+        query = select(of.request_id, of.value).where(mine, of.request_id >= first, of.request_id < end)
+        query = query.order_by(of.value.desc(), of.request_id.desc()).limit(TOPS)
         found |= {row.request_id: row.value for row in connection.execute(query)}
-    paired_ms = find_folds(connection, [account_id])[account_id].paired_ms
-    latest = msgspec.structs.replace(wanted, from_ms=max(wanted.from_ms, paired_ms))
+    latest = msgspec.structs.replace(wanted, from_ms=max(wanted.from_ms, fold.paired_ms))
     value, ids = _VALUES[sort], calls.c.request_id
     query = select(ids, value.label("value")).where(*_range(account_id, latest), value > 0)
-    found |= {row.request_id: row.value for row in connection.execute(query.order_by(value.desc()).limit(TOPS))}
+    query = query.order_by(value.desc(), ids.desc()).limit(TOPS)
+    found |= {row.request_id: row.value for row in connection.execute(query)}
     return sorted(found, key=lambda request_id: (found[request_id], request_id), reverse=True)[:TOPS]
 
 

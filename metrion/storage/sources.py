@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from metrion.storage import requesters
 from metrion.storage.costs import by_requester
-from metrion.storage.dashboard import Compared, Layer, Named, by_model, by_provider, compared, layers, over_time
+from metrion.storage.dashboard import Compared, Layer, Named, by_model, compared, layers, whole
 from metrion.storage.database import Connection
 from metrion.storage.view import NOTHING, Figures, Filters, Range, read, read_pairs
 
@@ -96,11 +96,12 @@ class OneSource(NamedTuple):
 def source(connection: Connection, account_id: int, range: Range, filters: Filters) -> OneSource:
     """What `filters.requester` used, beside the period before."""
     models = by_model(connection, account_id, range, filters)
+    found = whole(connection, account_id, range, filters)
     return OneSource(
-        all=compared(connection, account_id, range, filters),
+        all=found.all,
         starts=range.starts,
-        over_time=over_time(connection, account_id, range, filters),
+        over_time=found.over_time,
         models=models,
-        providers=by_provider(connection, account_id, range, filters),
-        cost_by_model=layers(connection, account_id, range, filters, models),
+        providers=found.providers,
+        cost_by_model=layers(connection, account_id, range, filters, models, found.over_time),
     )

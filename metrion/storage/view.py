@@ -7,7 +7,7 @@ What no total tells (a model's calls of one requester within an old hour) is sum
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -152,6 +152,13 @@ class Figures(NamedTuple):
 ALL = Figures._fields
 COUNTS = ("requests", "refused", "errors")
 NOTHING = Figures()
+
+
+def maker(names: Sequence[str]) -> Callable[[Sequence[int]], Figures]:
+    """What makes figures of the values of these, in their order; the rest is 0."""
+    if tuple(names) == ALL:
+        return Figures._make
+    return lambda values: Figures(**dict(zip(names, values, strict=True)))
 
 
 def add(left: Figures, right: Figures, sign: int = 1) -> Figures:
@@ -369,5 +376,5 @@ def gather(
             key[at] = starts[bisect_right(starts, key[at]) - 1]
         old = found.get(tuple(key))
         found[tuple(key)] = list(sums) if old is None else [a + b for a, b in zip(old, sums, strict=True)]
-    empty = Figures()
-    return {key: empty._replace(**dict(zip(figures, sums, strict=True))) for key, sums in found.items()}
+    make = maker(figures)
+    return {key: make(sums) for key, sums in found.items()}

@@ -174,7 +174,8 @@ def check_sums(house: House, asked: Range, filters: Filters) -> None:
     assert {(one.provider, one.name): one.figures for one in models} == by(rows, "provider", "model", refusals=known)
     providers = house.ask(dashboard.by_provider, asked, filters)
     assert {(one.name,): one.figures for one in providers} == by(rows, "provider", refusals=not pairs)
-    layers = house.ask(dashboard.layers, asked, filters, models)
+    assert house.ask(dashboard.whole, asked, filters) == dashboard.Whole(told, over_time, providers)
+    layers = house.ask(dashboard.layers, asked, filters, models, over_time)
     for at, (start, end) in enumerate(zip(asked.starts, ends, strict=True)):
         some = [row for row in rows if start <= row["started_ms"] < end]
         assert sum(layer.values[at] for layer in layers) == straight(some).cost_nano
