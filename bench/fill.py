@@ -14,7 +14,9 @@ import json
 import resource
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, cycle
 from pathlib import Path
@@ -33,6 +35,7 @@ from metrion.ledger.writer import write_calls
 from metrion.prices.catalog import PriceBook
 from metrion.storage import accounts, costs, dashboard, failures, latencies, search, sources
 from metrion.storage.database import Connection, Database, migrate, open_reader, open_writer
+from metrion.storage.folding import last_row, next_row
 from metrion.storage.search import Wanted
 from metrion.storage.view import Filters, Range
 
@@ -60,45 +63,79 @@ class Size(NamedTuple):
 
 
 def fill(data_dir: Path, size: Size) -> None:
-    """Make a database of that size that ends with now, folded as a server has it."""
+    """Make a database of that size that ends with now, folded as a server has it; go on where one was begun."""
     settings = Settings(data_dir=data_dir)
     database = open_writer(settings)
     migrate(database)
     open_vault(settings, database)
-    ids = add_accounts(database, size.accounts)
+    ids, first, there = _begin(database, size)
     book = PriceBook.load()
-    began, written = time.monotonic(), 0
-    end = hour_start("UTC", now_ms())
-    hours = [end - (number + 1) * HOUR_MS for number in reversed(range(size.days * 24))]
-    traffic = Traffic(size, ids, book)
-    for number, hour in enumerate(hours, 1):
-        calls = list(traffic.hour(hour, size.calls * number // len(hours) - written))
-        for at in range(0, len(calls), _BATCH):
-            write_calls(database, book, calls[at : at + _BATCH], fresh=True)
+    spent, began, written = Spent(), time.monotonic(), 0
+    traffic, hours = Traffic(size, ids, book), size.days * 24
+    for number in range(there, hours):
+        hour = first + number * HOUR_MS
+        with spent.on("making"):
+            calls = list(traffic.hour(hour, size.calls * (number + 1) // hours - size.calls * number // hours))
+        with spent.on("writing"):
+            for at in range(0, len(calls), _BATCH):
+                write_calls(database, book, calls[at : at + _BATCH], fresh=number > there)
         written += len(calls)
-        while fold_some(database, hour + 2 * HOUR_MS):
-            pass
-        if number % (24 * 9) == 0:
+        with spent.on("folding"):
+            while fold_some(database, hour + HOUR_MS):  # as at that hour's end: nothing that is yet to come is late
+                pass
+        if number % (24 * 3) == 23 * 3:
             database.checkpoint()
-            print(f"{written:,} calls, {written / (time.monotonic() - began):,.0f} a second", flush=True)
-    fold_all(database, now_ms())
+            print(f"{written:,} calls, {written / (time.monotonic() - began):,.0f} a second; {spent}", flush=True)
+    with spent.on("folding"):
+        fold_all(database, now_ms())
     database.close()
     print(
-        f"{written:,} calls in {time.monotonic() - began:,.0f} s; {settings.database_path.stat().st_size / 1e9:.2f} GB"
+        f"{written:,} calls in {time.monotonic() - began:,.0f} s; {spent};"
+        f" {settings.database_path.stat().st_size / 1e9:.2f} GB"
     )
 
 
-def add_accounts(database: Database, number: int) -> list[int]:
+def _begin(database: Database, size: Size) -> tuple[list[int], int, int]:
+    """The accounts, when the first hour begins, and how many hours are there already (the last of them in part)."""
     with database.begin() as connection:
-        return [accounts.add_account(connection, f"{one}@example.com", "pro", 0) for one in range(number)]
+        ids = [row.id for row in accounts.list_accounts(connection)]
+        if ids:
+            began = [ms for one in ids if (ms := next_row(connection, one, 0)) is not None]
+            ended = [ms for one in ids if (ms := last_row(connection, one, now_ms())) is not None]
+            first = hour_start("UTC", min(began))
+            return ids, first, (max(ended) - first) // HOUR_MS
+        ids = [accounts.add_account(connection, f"{one}@example.com", "pro", 0) for one in range(size.accounts)]
+    return ids, hour_start("UTC", now_ms()) - size.days * 24 * HOUR_MS, 0
+
+
+def greatest_account(connection: Connection, size: Size) -> int:
+    """The account that nine of ten calls are of."""
+    wanted = f"{size.accounts // 2}@example.com"
+    return next(int(row.id) for row in accounts.list_accounts(connection) if row.email == wanted)
+
+
+class Spent:
+    """CPU time of this process by what it was spent on."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        began = time.process_time()
+        yield
+        self.seconds[name] += time.process_time() - began
+
+    def __str__(self) -> str:
+        return "CPU: " + ", ".join(f"{name} {seconds:,.1f} s" for name, seconds in self.seconds.items())
 
 
 class Traffic:
     """Made-up calls."""
 
     def __init__(self, size: Size, ids: list[int], book: PriceBook) -> None:
-        self._chance = Random(_SEED)  # noqa: S311  the same calls each time
-        self._models = _models(book, size.models)
+        self._chance = Random()  # noqa: S311  no secret
+        self._models = models(book, size.models)
         self._by_model = _zipf(size.models)
         self._requesters = [f"requester-{number:04d}" for number in range(size.requesters)]
         self._by_requester = _zipf(size.requesters)
@@ -108,8 +145,10 @@ class Traffic:
         self._number = 0
 
     def hour(self, hour_ms: int, calls: int) -> Iterator[Call]:
-        """The calls of an hour, by time."""
+        """The calls of an hour, by time; the same each time."""
         chance = self._chance
+        chance.seed(f"{_SEED} {hour_ms}")
+        self._number = 0
         moments = sorted(chance.choices(range(HOUR_MS), k=calls))
         models = chance.choices(self._models, cum_weights=self._by_model, k=calls)
         names = chance.choices(self._requesters, cum_weights=self._by_requester, k=calls)
@@ -165,7 +204,7 @@ def _zipf(number: int) -> list[float]:
     return list(accumulate(1 / (rank + 1) for rank in range(number)))
 
 
-def _models(book: PriceBook, number: int) -> list[tuple[str, str]]:
+def models(book: PriceBook, number: int) -> list[tuple[str, str]]:
     """That many models, the providers by turns; beyond those with a price, made-up ones."""
     found: list[tuple[str, str]] = []
     named = {provider: iter(book.named(provider)) for provider in PROVIDERS}

@@ -34,6 +34,11 @@ def cpu_seconds(pid: int) -> float:
     return ticks / TICKS_PER_SECOND
 
 
+def cpu_clock(pid: int) -> float:
+    """User and system time of one process, its threads together, to the microsecond."""
+    return time.clock_gettime(~pid << 3 | 2)  # Linux's name for that clock of another process (clock_getcpuclockid(3))
+
+
 def resident_bytes(pid: int) -> int:
     pages = (_read(Path(f"/proc/{member}/statm")).split() for member in tree(pid))
     return sum(int(fields[1]) for fields in pages if fields) * PAGE_BYTES

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,21 +76,24 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass
 class Metrion:
-    """The `metrion` of this virtual environment, with a data directory and an account of its own."""
+    """The `metrion` of this virtual environment, with an account and, unless `data` is given, a data directory."""
 
     folder: Path
     upstream: str  # an origin, takes the place of OpenAI's
     port: int = field(default_factory=free_port)
+    data: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)  # more METRION_* variables
 
     def __post_init__(self) -> None:
         mine = {
-            "METRION_DATA_DIR": str(self.folder / "data"),
+            "METRION_DATA_DIR": str(self.data or self.folder / "data"),
             "METRION_PORT": str(self.port),
             "METRION_UPSTREAM_OPENAI": self.upstream,
             "METRION_RATE_LIMIT_PER_MINUTE": "0",
             "METRION_FREE_MONTHLY_REQUESTS": "0",
             "METRION_RATES_REFRESH": "off",
             "METRION_LOG_LEVEL": "warning",
+            **self.settings,
         }
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("METRION_")} | mine
         self.log = self.folder / "metrion.log"
