@@ -105,7 +105,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     proxy = Proxy(settings, loop, registry, admission, journal, writer)
     listener = _bind(settings)
     mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
-    caretaker = Caretaker(writer, journal)
+    caretaker = Caretaker(settings, writer, journal)
     folder = Folder(writer)
     changes = Changes(writer, registry, admission, caretaker.wake)
     billing = _billing(settings, vault, changes, mail, listener)

@@ -32,6 +32,9 @@ _SAY_ORIGIN = "an origin such as http://127.0.0.1:9001, without path, query or u
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port number from 0 to 65535")]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53, description="a whole number, 0 or more")]
+Days = Annotated[
+    int, msgspec.Meta(ge=0, le=36_500, description="a whole number of days up to 36500, or 0 to keep requests for ever")
+]
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**53, description="a whole number of bytes, 1 or more")]
 Name = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[\x21-\x7e]*$", description="a name without blanks")]
 Origin = Annotated[str, msgspec.Meta(description=_SAY_ORIGIN)]
@@ -69,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     rate_limit_per_minute: Count = 100  # 0 = off
     free_monthly_requests: Count = 10_000  # 0 = off
+    retention_free_days: Days = 7  # 0 = for ever
+    retention_pro_days: Days = 90
     max_body_bytes: Size = 100 * MIB
     max_header_bytes: Size = 64 * 1024
     max_headers: Size = 200

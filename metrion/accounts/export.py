@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from metrion.accounts.plans import visible_since
+from metrion.config import Settings
 from metrion.kit.clock import iso, now_ms
 from metrion.kit.ids import first_id
 from metrion.storage import export as stored
@@ -31,7 +32,7 @@ class Read(Protocol):
     def __call__(self, query: Callable[[Connection], T]) -> Awaitable[T]: ...
 
 
-async def export_account(read: Read, account_id: int) -> AsyncIterator[bytes]:
+async def export_account(read: Read, settings: Settings, account_id: int) -> AsyncIterator[bytes]:
     """Pieces of a JSON object: account, settings, subscription, keys' metadata, invoices' references,
     sessions, alert rules, usage by UTC day, logs.
 
@@ -46,7 +47,7 @@ async def export_account(read: Read, account_id: int) -> AsyncIterator[bytes]:
             yield piece
         yield b"]"
     yield b'},\n"logs":[\n'
-    first = first_id(visible_since(head["account"]["plan"], moment)) if head["account"] else first_id(moment)
+    first = first_id(visible_since(settings, head["account"]["plan"], moment)) if head["account"] else first_id(moment)
     async for piece in _listed(read, _calls(account_id, first_id(moment)), first):
         yield piece
     yield b"]}\n"

@@ -18,9 +18,16 @@ class Plan(msgspec.Struct, frozen=True):
 
     name: str
     monthly_requests: int  # in a calendar month (UTC); 0: any number
-    retention_days: int  # how long its rows are kept and shown; totals by hour and day stay
+    retention_days: int  # how long its rows are kept and shown, 0: for ever; totals by hour and day stay
     csv: bool  # may export its log as CSV
     alerts: bool
+
+    @property
+    def kept(self) -> str:
+        """How long its rows are kept, in words."""
+        if not self.retention_days:
+            return "for ever"
+        return "for a day" if self.retention_days == 1 else f"for {self.retention_days} days"
 
 
 FREE = Plan("free", 10_000, 7, csv=False, alerts=False)
@@ -44,25 +51,33 @@ class Use(NamedTuple):
         return "near" if self.used * 100 >= self.most * 80 else ""
 
 
-def monthly_requests(plan: Plan, settings: Settings) -> int:
-    """How many requests a month a plan allows here (0: any number): the operator sets what a free one does."""
-    return settings.free_monthly_requests if plan is FREE else plan.monthly_requests
+def plans_of(settings: Settings) -> dict[str, Plan]:
+    """The plans with what the operator set: how long rows are kept, and how many requests a free month has."""
+    return {
+        FREE.name: msgspec.structs.replace(
+            FREE, monthly_requests=settings.free_monthly_requests, retention_days=settings.retention_free_days
+        ),
+        PRO.name: msgspec.structs.replace(PRO, retention_days=settings.retention_pro_days),
+    }
 
 
-def visible_since(plan: str, moment_ms: int) -> int:
+def visible_since(settings: Settings, plan: str, moment_ms: int) -> int:
     """From when on the rows of an account on `plan` may be shown, in Unix ms; older ones count as deleted already."""
-    return max(moment_ms - PLANS[plan].retention_days * DAY_MS, 0)
+    days = plans_of(settings)[plan].retention_days
+    return max(moment_ms - days * DAY_MS, 0) if days else 0
 
 
-def kept_since(plan: str, free_since_ms: int | None, moment_ms: int) -> int:
+def kept_since(settings: Settings, plan: str, free_since_ms: int | None, moment_ms: int) -> int:
     """From when on rows are kept, shown or not: for a while after the way down, as long as before it."""
-    was_pro = free_since_ms is not None and moment_ms - free_since_ms < HIDDEN_MS
-    return visible_since(PRO.name if was_pro else plan, moment_ms)
+    shown = visible_since(settings, plan, moment_ms)
+    if free_since_ms is None or moment_ms - free_since_ms >= HIDDEN_MS:
+        return shown
+    return min(shown, visible_since(settings, PRO.name, moment_ms))
 
 
-def shown_since(connection: Connection, account_id: int) -> int:
-    """The same of an account as of now; InputError where there is none."""
+def shown_since(settings: Settings, connection: Connection, account_id: int) -> int:
+    """`visible_since` of an account as of now; InputError where there is none."""
     rows = list_accounts(connection, account_id)
     if not rows:
         raise InputError(f"there is no account {account_id}")
-    return visible_since(rows[0].plan, now_ms())
+    return visible_since(settings, rows[0].plan, now_ms())

@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 import structlog
 
 from metrion.accounts.moves import Move, pay
-from metrion.accounts.plans import FREE, monthly_requests
 from metrion.billing.desk import Desk
 from metrion.billing.letters import downgraded
 from metrion.billing.states import GRACE_MS, OWED, Standing, State, Subscription, judge
@@ -162,8 +161,7 @@ class Clerk:
 
     def _tell(self, connection: Connection, account: Any, move: Move) -> None:
         if move.is_down:
-            limit = monthly_requests(FREE, self._desk.settings)
-            letter = downgraded(self._desk.letters, account.email, self._desk.page, limit)
+            letter = downgraded(self._desk.letters, account.email, self._desk.page, self._desk.settings)
             self._desk.post(connection, account.id, letter)
 
 

@@ -57,7 +57,7 @@ def logs(
     since_ms, until_ms = parse_time(since, "--since"), parse_time(until, "--until", end=True)
     with open_for_reading(settings) as engine, engine.connect() as connection:
         account_id, _ = find_account(connection, account)
-        since_ms = max(since_ms or 0, shown_since(connection, account_id))
+        since_ms = max(since_ms or 0, shown_since(settings, connection, account_id))
         if output == "table":
             _print_table(recent_calls(connection, account_id, since_ms, until_ms, _LATEST))
             return

@@ -8,6 +8,7 @@ from time import monotonic
 
 import structlog
 
+from metrion.config import Settings
 from metrion.ledger.erasure import Eraser
 from metrion.ledger.journal import Journal
 from metrion.ledger.writer import Writer
@@ -33,9 +34,9 @@ class Beside:
 class Caretaker:
     """Runs from `start` to `stop` on the event loop."""
 
-    def __init__(self, writer: Writer, journal: Journal) -> None:
+    def __init__(self, settings: Settings, writer: Writer, journal: Journal) -> None:
         self._writer = writer
-        self._eraser = Eraser(Beside(writer, journal))
+        self._eraser = Eraser(settings, Beside(writer, journal))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._dropped = 0

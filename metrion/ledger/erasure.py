@@ -81,13 +81,14 @@ class Alone:
 
 def erase_alone(settings: Settings, database: Database) -> None:
     """Erase what accounts that ended left, all of it; for a command that holds the data directory."""
-    asyncio.run(Eraser(Alone(settings, database)).erase_accounts())
+    asyncio.run(Eraser(settings, Alone(settings, database)).erase_accounts())
 
 
 class Eraser:
     """Erases, where `place` lets it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, settings: Settings, place: Place) -> None:
+        self._settings = settings
         self._place = place
         self.gone: set[int] = set()  # accounts erased so far
 
@@ -123,7 +124,7 @@ class Eraser:
         accounts, needed = await self._place.run(_plans)
         parts, left = list[Part](), False
         for account_id, plan, free_since_ms in accounts:
-            since = kept_since(plan, free_since_ms, moment)
+            since = kept_since(self._settings, plan, free_since_ms, moment)
             left = left or needed.get(account_id, since) < since
             parts += deletions.old_parts_of(account_id, first_id(min(since, needed.get(account_id, since))))
         if rows := await self._delete(parts):

@@ -75,7 +75,7 @@ async def row_of(visit: Visit, request_id: str, *, seconds: float = _ROW_SECONDS
     except ValueError:
         return None
     account, clock = visit.account, asyncio.get_running_loop().time
-    since, end = visible_since(account.plan, now_ms()), clock() + seconds
+    since, end = visible_since(visit.site.settings, account.plan, now_ms()), clock() + seconds
     while True:
         row = await visit.site.read(lambda connection: find_call(connection, account.id, wanted, since))
         if row is not None or clock() >= end:

@@ -53,7 +53,9 @@ def read(database: Database, tmp_path: Path) -> Iterator[Reader]:
 
 
 async def exported(read: Reader, account: int) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(b"".join([piece async for piece in export_account(read, account)]))
+    document: dict[str, Any] = json.loads(
+        b"".join([piece async for piece in export_account(read, Settings(), account)])
+    )
     return document
 
 
@@ -73,7 +75,7 @@ async def test_it_holds_everything_and_no_key(database: Database, vault: Vault, 
             call_row(started, 3, account_id=bob, requester="secret of bob", model="model of bob"),
         ],
     )
-    text = b"".join([piece async for piece in export_account(read, account)]).decode()
+    text = b"".join([piece async for piece in export_account(read, Settings(), account)]).decode()
     for secret in (KEY, token, cookie, "bob", "digest", "sealed", "password"):
         assert secret not in text
     found = json.loads(text)
@@ -151,7 +153,7 @@ async def test_large_rows_make_small_steps(database: Database, account: int, rea
     large = orjson.dumps(["x" * 1_000_000]).decode()
     started = now_ms() - HOUR_MS
     write_rows(database, [call_row(started, n, account_id=account, usage_raw=large) for n in range(12)])
-    pieces = [piece async for piece in export_account(read, account)]
+    pieces = [piece async for piece in export_account(read, Settings(), account)]
     assert max(map(len, pieces)) < 6_000_000
     assert len(json.loads(b"".join(pieces))["logs"]) == 12
 

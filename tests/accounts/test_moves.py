@@ -9,6 +9,7 @@ import pytest
 
 from metrion.accounts.moves import Move, grant, pay
 from metrion.accounts.plans import HIDDEN_MS, Use, kept_since, visible_since
+from metrion.config import Settings
 from metrion.errors import InputError
 from metrion.kit.clock import DAY_MS, now_ms
 from metrion.kit.months import month_of, month_start_ms
@@ -96,10 +97,11 @@ def test_the_way_down_notes_when_and_what_the_month_had_counted_and_the_way_up_f
 
 def test_rows_that_only_pro_shows_are_kept_for_thirty_days() -> None:
     moment = 1_795_000_000_000
-    assert kept_since("free", None, moment) == visible_since("free", moment) == moment - 7 * DAY_MS
-    assert kept_since("free", moment - HIDDEN_MS + 1, moment) == moment - 90 * DAY_MS
-    assert kept_since("free", moment - HIDDEN_MS, moment) == moment - 7 * DAY_MS
-    assert kept_since("pro", None, moment) == visible_since("pro", moment)
+    own = Settings()
+    assert kept_since(own, "free", None, moment) == visible_since(own, "free", moment) == moment - 7 * DAY_MS
+    assert kept_since(own, "free", moment - HIDDEN_MS + 1, moment) == moment - 90 * DAY_MS
+    assert kept_since(own, "free", moment - HIDDEN_MS, moment) == moment - 7 * DAY_MS
+    assert kept_since(own, "pro", None, moment) == visible_since(own, "pro", moment)
     assert HIDDEN_MS == 30 * DAY_MS
 
 

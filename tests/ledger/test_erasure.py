@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import structlog
 from sqlalchemy import insert
 
+from metrion.accounts import moves
 from metrion.accounts.deletion import begin_deletion
 from metrion.accounts.people import sign_up
+from metrion.accounts.plans import visible_since
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
 from metrion.errors import StorageError
-from metrion.kit.clock import DAY_MS, now_ms
+from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.ledger import caretaker, erasure
 from metrion.ledger.caretaker import Caretaker
 from metrion.ledger.erasure import Alone, Eraser, erase_alone
@@ -28,7 +31,8 @@ from metrion.prices.catalog import PriceBook
 from metrion.storage import tables
 from metrion.storage.database import Database, migrate, open_reader, open_writer
 from metrion.storage.deletions import unfinished
-from metrion.storage.rows import month_used
+from metrion.storage.rows import insert_calls, month_used
+from metrion.storage.search import Wanted, find
 from tests.ledger.samples import intent_of, make_call
 from tests.ledger.test_writer import Ledger
 from tests.storage.everything import fill_every_table, found_in, held
@@ -168,10 +172,10 @@ async def test_what_a_killed_process_left_the_next_one_erases(house: House, jobs
     kept = held(house.database, STAYS)
     house.end_account()
     with pytest.raises(Killed):
-        await Eraser(Dying(house, jobs)).erase_accounts()
+        await Eraser(house.settings, Dying(house, jobs)).erase_accounts()
     assert house.unfinished() == [GOES]
     recover(house.settings, house.database)
-    await Eraser(Alone(house.settings, house.database)).erase_accounts()
+    await Eraser(house.settings, Alone(house.settings, house.database)).erase_accounts()
     house.check_erased(kept)
 
 
@@ -195,7 +199,7 @@ async def test_what_comes_to_a_table_that_was_done_goes_too(house: House) -> Non
     kept = held(house.database, STAYS)
     house.end_account()
     meddled = Meddled(house)
-    await Eraser(meddled).erase_accounts()
+    await Eraser(house.settings, meddled).erase_accounts()
     assert meddled.meddled
     house.check_erased(kept)
 
@@ -210,10 +214,10 @@ async def test_while_a_reader_stands_in_the_way_it_is_not_finished(
     with reader.connect() as connection:
         connection.execute(tables.calls.select().limit(1)).all()
         with pytest.raises(StorageError, match="keeps reading"):
-            await Eraser(Alone(house.settings, house.database)).erase_accounts()
+            await Eraser(house.settings, Alone(house.settings, house.database)).erase_accounts()
         assert house.unfinished() == [GOES]
     reader.dispose()
-    await Eraser(Alone(house.settings, house.database)).erase_accounts()
+    await Eraser(house.settings, Alone(house.settings, house.database)).erase_accounts()
     house.check_erased(kept)
 
 
@@ -255,10 +259,61 @@ async def test_rows_older_than_the_plan_keeps_are_deleted_and_totals_stay(house:
     write_rows(house.database, [call_row(ms, n, account_id=STAYS) for n, ms in enumerate(moments)])
     make_totals(house, now_ms() + 1)
     before = held(house.database, STAYS)
-    await Eraser(Alone(house.settings, house.database)).delete_old_rows()
+    await Eraser(house.settings, Alone(house.settings, house.database)).delete_old_rows()
     after = held(house.database, STAYS)
     assert after.pop("calls") == before.pop("calls")[2:]
     assert after == before
+
+
+@pytest.mark.parametrize(("kept_days", "left"), [(2, 1), (3, 2), (0, 3)])
+async def test_the_operator_says_how_long_rows_are_kept(house: House, kept_days: int, left: int) -> None:
+    execute(house.database, "DELETE FROM calls")
+    ages = (2.5 * DAY_MS, 3.5 * DAY_MS, HOUR_MS)
+    write_rows(house.database, [call_row(now_ms() - int(age), n, account_id=STAYS) for n, age in enumerate(ages)])
+    make_totals(house, now_ms() + 1)
+    settings = msgspec.structs.replace(house.settings, retention_pro_days=kept_days)
+    await Eraser(settings, Alone(settings, house.database)).delete_old_rows()
+    assert len(held(house.database, STAYS)["calls"]) == left
+
+
+@pytest.mark.parametrize(("days_ago", "left"), [(29.9, 3), (30.1, 1)])
+async def test_what_only_pro_keeps_is_deleted_thirty_days_after_the_way_down(
+    house: House, days_ago: float, left: int
+) -> None:
+    execute(house.database, "DELETE FROM calls")
+    ages = (8, 80, 1)
+    write_rows(house.database, [call_row(now_ms() - age * DAY_MS, n, account_id=STAYS) for n, age in enumerate(ages)])
+    make_totals(house, now_ms() + 1)
+    with house.database.begin() as connection:
+        moves.grant(connection, STAYS, "free")
+        since = now_ms() - int(days_ago * DAY_MS)
+        connection.execute(tables.accounts.update().where(tables.accounts.c.id == STAYS).values(free_since_ms=since))
+    await Eraser(house.settings, Alone(house.settings, house.database)).delete_old_rows()
+    assert len(held(house.database, STAYS)["calls"]) == left
+    with house.database.begin() as connection:
+        hidden = Wanted(visible_since(house.settings, "free", now_ms()), now_ms() + 1)
+        assert len(find(connection, STAYS, hidden).rows) == 1
+        moves.grant(connection, STAYS, "pro")
+        shown = Wanted(visible_since(house.settings, "pro", now_ms()), now_ms() + 1)
+        assert len(find(connection, STAYS, shown).rows) == left  # what was not deleted is back
+    await Eraser(house.settings, Alone(house.settings, house.database)).delete_old_rows()
+    assert len(held(house.database, STAYS)["calls"]) == left
+
+
+async def test_what_was_freed_is_used_again(house: House) -> None:
+    """Day after day as many rows come as are deleted: after the first days, the file grows no more."""
+    settings = msgspec.structs.replace(house.settings, retention_pro_days=1)
+    sizes = []
+    for day in range(8):
+        began = now_ms() - (9 - day) * DAY_MS  # all are too old by the time that they are looked for
+        rows = [call_row(began + n, n, account_id=STAYS, usage_raw="u" * 400) for n in range(2000)]
+        with house.database.begin() as connection:
+            insert_calls(connection, rows)
+        make_totals(house, now_ms() + 1)
+        await Eraser(settings, Alone(settings, house.database)).delete_old_rows()
+        house.database.checkpoint()
+        sizes.append(house.database.path.stat().st_size)
+    assert max(sizes) == sizes[0]
 
 
 async def test_rows_that_totals_are_still_to_be_made_of_wait(house: House) -> None:
@@ -266,7 +321,7 @@ async def test_rows_that_totals_are_still_to_be_made_of_wait(house: House) -> No
     border = now_ms() - 90 * DAY_MS
     execute(house.database, "DELETE FROM calls")
     write_rows(house.database, [call_row(border + ms, -ms, account_id=STAYS) for ms in (-3000, -2000, -1000)])
-    eraser = Eraser(Alone(house.settings, house.database))
+    eraser = Eraser(house.settings, Alone(house.settings, house.database))
     make_totals(house, border - 2000)
     assert await eraser.delete_old_rows()
     assert len(held(house.database, STAYS)["calls"]) == 2
@@ -284,7 +339,7 @@ async def test_the_month_counts_on_where_its_rows_are_deleted(house: House) -> N
         connection.execute(tables.calls.delete())
     write_rows(house.database, [call_row(month + n * DAY_MS, n, account_id=STAYS) for n in range(18)])
     make_totals(house, now_ms())
-    await Eraser(Alone(house.settings, house.database)).delete_old_rows()
+    await Eraser(house.settings, Alone(house.settings, house.database)).delete_old_rows()
     assert 0 < len(held(house.database, STAYS)["calls"]) < 10
     with house.database.begin() as connection:
         assert month_used(connection, STAYS, month) == 18
@@ -303,9 +358,9 @@ async def ledger(house: House, book: PriceBook) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-async def caring(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caretaker]:
+async def caring(ledger: Ledger, house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caretaker]:
     monkeypatch.setattr(caretaker, "_SOON_SECONDS", 0.05)
-    caring = Caretaker(ledger.writer, ledger.journal)
+    caring = Caretaker(house.settings, ledger.writer, ledger.journal)
     caring.start()
     yield caring
     await caring.stop()
@@ -380,7 +435,7 @@ async def test_a_call_that_ends_after_its_account_is_dropped_and_leaves_no_byte(
 async def test_it_goes_on_with_what_the_last_process_left(house: House, ledger: Ledger) -> None:
     kept = held(house.database, STAYS)
     house.end_account()
-    caring = Caretaker(ledger.writer, ledger.journal)
+    caring = Caretaker(house.settings, ledger.writer, ledger.journal)
     caring.start()
     await is_erased(ledger, house)
     await caring.stop()
@@ -393,7 +448,7 @@ async def test_trouble_is_told_and_tried_again(house: House, ledger: Ledger, mon
     trigger = "CREATE TRIGGER trouble BEFORE DELETE ON calls BEGIN SELECT RAISE(ABORT, 'a bad disk'); END"
     execute(house.database, trigger)
     with structlog.testing.capture_logs() as logs:
-        caring = Caretaker(ledger.writer, ledger.journal)
+        caring = Caretaker(house.settings, ledger.writer, ledger.journal)
         caring.start()
         await until(lambda: any(log["event"] == "erasing_failed" for log in logs))
         assert "a bad disk" in logs[0]["reason"]
@@ -406,7 +461,7 @@ async def test_old_rows_go_at_the_start(house: House, ledger: Ledger, book: Pric
     old, new = make_call(now_ms() - 91 * DAY_MS, account_id=STAYS), make_call(now_ms(), account_id=STAYS)
     write_calls(house.database, book, [old, new], fresh=True)
     make_totals(house, now_ms() + 1)
-    caring = Caretaker(ledger.writer, ledger.journal)
+    caring = Caretaker(house.settings, ledger.writer, ledger.journal)
     caring.start()
     left: set[bytes] = {old.id}
 

@@ -71,7 +71,7 @@ def test_what_pro_costs_and_is_called_comes_from_stripe(ada: Customer) -> None:
     assert "Metrion Pro: no cap on requests" in page.text
     assert "€29.00 a month" in page.text
     assert buttons(page) == ["Upgrade to Pro"]
-    for line in ("Requests a month 5 No limit", "7 days 90 days", "Logs as CSV – Yes", "Alerts – Yes"):
+    for line in ("Requests a month 5 No limit", "For 7 days For 90 days", "Logs as CSV – Yes", "Alerts – Yes"):
         assert line in page.text
 
 

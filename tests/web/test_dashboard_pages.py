@@ -142,7 +142,7 @@ def test_what_cannot_be_understood_is_told(house: House, path: str, query: str, 
 def test_the_free_plan_shows_what_it_keeps(house: House) -> None:
     since = (now_ms() - 7 * DAY_MS) // DAY_MS * DAY_MS + DAY_MS
     page = ask(house, POOR, "/dashboard", range="30d")
-    assert "The free plan keeps 7 days: you see them from" in page.text
+    assert "The free plan keeps requests for 7 days: you see them from" in page.text
     rows = [row for row in rows_of(house.metrion, house.ids[POOR]) if row["started_ms"] >= since]
     root = told.parse(page.html)
     assert told.stat(root, "cost").exact == exact_usd(sum(row["cost_nano"] or 0 for row in rows))
@@ -152,7 +152,7 @@ def test_the_free_plan_shows_what_it_keeps(house: House) -> None:
 
 def test_a_range_that_is_gone_is_explained(house: House) -> None:
     page = ask(house, POOR, "/dashboard/latency", **{"from": "2024-01-01", "to": "2024-01-31"})
-    assert "The free plan keeps 7 days." in page.text
+    assert "The free plan keeps requests for 7 days." in page.text
     assert "No requests in this range" in page.text
     assert page.links["Show 24 hours"] == "/dashboard/latency?range=24h"
 

@@ -376,7 +376,7 @@ def test_rows_past_the_plans_days_are_out_of_reach_at_once(house: House, free: B
     for query in ("", "?range=90d", "?q=o", f"?before={'f' * 32}", f"?after={'0' * 32}&range=90d", "?sort=tokens"):
         assert shown(free.get(f"/logs{query}")) in ([kept], []), query
     assert shown(free.get("/logs?range=90d")) == [kept]
-    assert "Free plan keeps 7 days" in free.page.text
+    assert "Free plan keeps requests for 7 days" in free.page.text
     assert free.get(f"/logs/{kept}").status == 200
     assert free.get(f"/logs/{old}").status == 404
 

@@ -61,7 +61,9 @@ def number(question: Question, name: str, most: int, default: int) -> int:
 def bounds(question: Question, asked: Asked) -> Bounds:
     """The range as moments."""
     reader = question.reader
-    span = asked.span(reader.time_zone, question.now, visible_since(reader.plan, question.now))
+    span = asked.span(
+        reader.time_zone, question.now, visible_since(question.visit.site.settings, reader.plan, question.now)
+    )
     return Bounds(span.from_ms, max(span.to_ms, span.from_ms), span.hourly)
 
 

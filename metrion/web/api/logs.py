@@ -60,7 +60,8 @@ async def show(question: Question) -> dict[str, Any]:
     request_id = _id(visit.request.path_params["request_id"])
 
     def read(connection: Connection) -> dict[str, Any] | None:
-        row = search.get(connection, reader.id, request_id, visible_since(reader.plan, question.now))
+        since = visible_since(visit.site.settings, reader.plan, question.now)
+        row = search.get(connection, reader.id, request_id, since)
         if row is None:
             return None
         return call_fields(row) | {

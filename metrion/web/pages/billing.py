@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from metrion.accounts.plans import HIDDEN_MS, PLANS, PRO, monthly_requests
+from metrion.accounts.plans import FREE, HIDDEN_MS, PRO, plans_of, visible_since
 from metrion.billing.amounts import amount_text, price_text
 from metrion.billing.clerk import GOES_ON
 from metrion.billing.service import Billing
+from metrion.config import Settings
 from metrion.errors import BillingError
 from metrion.kit.clock import now_ms
 from metrion.kit.months import month_of, month_start_ms
@@ -72,8 +73,7 @@ async def _page(visit: Visit, status: int = 200, errors: dict[str, str] | None =
         status,
         errors=errors,
         said=visit.take_note(_NOTES),
-        plans=PLANS,
-        most={name: monthly_requests(plan, settings) for name, plan in PLANS.items()},
+        plans=plans_of(settings),
         used=kept.used if visit.use is None else visit.use.used,
         reset_ms=month_start_ms(month_of(now_ms()) + 1),
         name=billing.offer.name if billing is not None and billing.offer else "Pro",
@@ -82,7 +82,7 @@ async def _page(visit: Visit, status: int = 200, errors: dict[str, str] | None =
         state=state,
         goes_on=state in GOES_ON,
         invoices=kept.invoices,
-        hidden_until_ms=_hidden_until(kept.free_since_ms),
+        hidden_until_ms=_hidden_until(settings, kept.free_since_ms),
         amount_text=amount_text,
     )
 
@@ -98,10 +98,13 @@ def _read(visit: Visit, connection: Connection) -> _Kept:
     )
 
 
-def _hidden_until(free_since_ms: int | None) -> int | None:
+def _hidden_until(settings: Settings, free_since_ms: int | None) -> int | None:
     """When what only pro shows is deleted; None where nothing is hidden."""
-    until_ms = None if free_since_ms is None else free_since_ms + HIDDEN_MS
-    return until_ms if until_ms is not None and until_ms > now_ms() else None
+    now = now_ms()
+    if free_since_ms is None or free_since_ms + HIDDEN_MS <= now:
+        return None
+    hides = visible_since(settings, PRO.name, now) < visible_since(settings, FREE.name, now)
+    return free_since_ms + HIDDEN_MS if hides else None
 
 
 def _price(billing: Billing | None) -> str:

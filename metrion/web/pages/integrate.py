@@ -86,7 +86,7 @@ def _read(visit: Visit, connection: Connection) -> _Kept:
 
 def _latest(visit: Visit, connection: Connection, after: bytes) -> tuple[Told | None, bool]:
     account = visit.account
-    after = max(after, first_id(visible_since(account.plan, now_ms())))
+    after = max(after, first_id(visible_since(visit.site.settings, account.plan, now_ms())))
     call = latest_call(connection, account.id, after=after, but=probe.CHECK)
     before = call is not None and has_succeeded(connection, account.id, before=call.request_id, but=probe.CHECK)
     return call, not before

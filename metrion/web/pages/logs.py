@@ -16,7 +16,7 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from metrion.accounts.plans import PLANS, visible_since
+from metrion.accounts.plans import PLANS, plans_of, visible_since
 from metrion.kit.clock import now_ms
 from metrion.kit.ids import first_id
 from metrion.kit.zones import local_date
@@ -110,7 +110,7 @@ def _moment(text: str, zone_name: str) -> int | None:
 
 def _wanted(visit: Visit, query: _Query, now: int) -> Wanted:
     asked = query.asked
-    kept = visible_since(visit.account.plan, now)
+    kept = visible_since(visit.site.settings, visit.account.plan, now)
     span = asked.span(visit.account.time_zone, now, kept)
     first = max(span.asked_ms, kept)  # rows need no whole days
     return Wanted(
@@ -167,7 +167,7 @@ async def show(visit: Visit) -> Response:
         "ranges": RANGES,
         "sorts": _SORT_WORDS,
         "with_requester": any(row.requester for row in shown.rows) or bool(asked.requester),
-        "plan": PLANS[visit.account.plan],
+        "plan": plans_of(visit.site.settings)[visit.account.plan],
         "money": money_in(visit.account.currency, visit.site.rates),
         "cut": wanted.from_ms > asked.span(visit.account.time_zone, now, 0).from_ms,
     }
@@ -241,7 +241,7 @@ async def show_one(visit: Visit) -> Response:
     request_id = _id(visit.request.path_params["request_id"])
     if request_id is None:
         raise HTTPException(404)
-    since = visible_since(visit.account.plan, now_ms())
+    since = visible_since(visit.site.settings, visit.account.plan, now_ms())
     book = visit.site.models.book(now_ms())
 
     def read(connection: Connection) -> tuple[Any, Explained, list[dict[str, Any]]] | None:

@@ -11,7 +11,7 @@ from metrion.accounts.emails import check_email
 from metrion.accounts.links import issue_link, link_url
 from metrion.accounts.operators import list_accounts
 from metrion.accounts.people import Person
-from metrion.accounts.plans import FREE, PLANS, monthly_requests
+from metrion.accounts.plans import PLANS
 from metrion.billing.amounts import amount_text
 from metrion.billing.letters import downgraded
 from metrion.errors import InputError
@@ -78,8 +78,8 @@ def _change(visit: Visit, connection: Connection, form: Form) -> Person:
 def _set_plan(visit: Visit, connection: Connection, person: Person, plan: str) -> None:
     site = visit.site
     if people.set_plan(connection, person.id, plan).is_down:
-        limit, page = monthly_requests(FREE, site.settings), f"{site.public_url}/settings/billing"
-        site.post(connection, person.id, downgraded(site.letters, person.email, page, limit))
+        page = f"{site.public_url}/settings/billing"
+        site.post(connection, person.id, downgraded(site.letters, person.email, page, site.settings))
 
 
 async def invite(visit: Visit) -> Response:

@@ -229,6 +229,6 @@ async def end_all(visit: Visit) -> Response:
 async def download(visit: Visit) -> Response:
     """Everything that is kept of the account, as one JSON file."""
     day = datetime.now(UTC).date().isoformat()
-    pieces = export_account(visit.site.read, visit.account.id)
+    pieces = export_account(visit.site.read, visit.site.settings, visit.account.id)
     headers = {"content-disposition": f"attachment; filename=metrion-{day}.json"}
     return visit.finish(StreamingResponse(pieces, media_type="application/json", headers=headers))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote
 
-from metrion.accounts.plans import PLANS, PRO
+from metrion.accounts.plans import Plan
 from metrion.kit.zones import local_date
 from metrion.providers import PROVIDERS
 from metrion.storage.database import Connection
@@ -109,6 +109,7 @@ class Board(NamedTuple):
     template: str
     seen: str
     plan: str
+    plans: Mapping[str, Plan]
 
     @property
     def title(self) -> str:
@@ -179,12 +180,15 @@ class Board(NamedTuple):
         return local_date(self.question.zone, self.span.to_ms - 1).isoformat()
 
     @property
-    def kept_days(self) -> int:
-        return PLANS[self.plan].retention_days
+    def kept(self) -> str:
+        """How long the plan keeps requests, in words."""
+        return self.plans[self.plan].kept
 
     @property
-    def pro_days(self) -> int:
-        return PRO.retention_days
+    def kept_by_pro(self) -> str:
+        """How long pro does; "" for who has it, or where that is no longer."""
+        mine, pro = self.plans[self.plan].retention_days, self.plans["pro"].retention_days
+        return self.plans["pro"].kept if mine and (not pro or pro > mine) else ""
 
     @property
     def providers(self) -> list[tuple[str, str]]:

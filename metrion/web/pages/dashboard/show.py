@@ -8,7 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from metrion.accounts.plans import visible_since
+from metrion.accounts.plans import plans_of, visible_since
 from metrion.kit.clock import now_ms
 from metrion.storage.database import Connection
 from metrion.storage.pulse import has_calls, pulse
@@ -85,7 +85,7 @@ def _read(visit: Visit, tab: Tab, requester: str, seen: str, connection: Connect
     account, now = visit.account, now_ms()
     zone = find_folds(connection, [account.id])[account.id].time_zone
     asked = filters.read(visit.request.query_params)
-    kept_ms = visible_since(account.plan, now)
+    kept_ms = visible_since(visit.site.settings, account.plan, now)
     span = asked.span(zone, now, kept_ms)
     beats = f"{pulse(connection, account.id, now)}-{span.to_ms}"
     if seen == beats:
@@ -123,6 +123,7 @@ def _tell(visit: Visit, tab: Tab, question: Question, seen: str, connection: Con
         template,
         seen,
         visit.account.plan,
+        plans_of(visit.site.settings),
     )
     return {"board": board, **context}
 
