@@ -143,7 +143,7 @@ class Metrion:
         """The account's rows (of one requester) once there are `count`; raises TimeoutError with what there was."""
         end = time.monotonic() + seconds
         while True:
-            lines = self.call("logs", "--account", email, "--format", "jsonl").splitlines()
+            lines = filter(None, self.call("logs", "--account", email, "--format", "jsonl").split("\n"))
             rows = [row for row in map(json.loads, lines) if requester is None or row["requester"] == requester]
             if len(rows) >= count:
                 return sorted(rows, key=lambda row: str(row["request_id"]))
