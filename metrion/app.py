@@ -20,7 +20,10 @@ from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
 from metrion.accounts.people import claim_link
 from metrion.accounts.registry import Registry
 from metrion.accounts.vault import Vault, open_vault
+from metrion.alerts.courier import Courier
 from metrion.alerts.engine import Engine as Alerts
+from metrion.alerts.fill import Filler
+from metrion.alerts.post import Poster
 from metrion.billing.connect import connect
 from metrion.billing.desk import Desk
 from metrion.billing.service import OPERATIONS as BILLING_OPERATIONS
@@ -109,15 +112,22 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     folder = Folder(writer)
     changes = Changes(writer, registry, admission, caretaker.wake)
     billing = _billing(settings, vault, changes, mail, listener)
+    courier = _courier(settings, vault, writer)
+    filler = Filler(writer.run)
+
+    def wake() -> None:
+        mail.wake()
+        courier.wake()
+
     alerts = Alerts(
         vault,
         DailyRates(settings.data_dir),
         settings.public_url or _address(listener),
         mail=mail_on(settings),
-        wake=lambda: cast(None, loop.call_soon_threadsafe(mail.wake)),
+        wake=lambda: cast(None, loop.call_soon_threadsafe(wake)),
     )
     writer.then(alerts.look)
-    site = _site(settings, vault, changes, mail, billing, alerts, admission, listener, sandbox)
+    site = _site(settings, vault, changes, wake, billing, alerts, admission, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
     server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
@@ -128,9 +138,9 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     rates = Refresher(settings.data_dir, settings.rates_origin)
     if settings.rates_refresh == "on":
         rates.start()
-    mail.start()
-    caretaker.start()
-    folder.start()
+    tasks = (mail, courier, caretaker, folder, filler)
+    for task in tasks:
+        task.start()
     if billing is not None:
         changes.tell(billing.wake)
         billing.start()
@@ -141,9 +151,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     finally:
         control.close()
         rates.stop()
-        await mail.stop()
-        await caretaker.stop()
-        await folder.stop()
+        for task in tasks:
+            await task.stop()
         if billing is not None:
             await billing.stop()
         site.close()
@@ -208,11 +217,16 @@ def _billing(
     return Billing(Desk(settings, vault, stripe, public_url, open_reader(settings), change))
 
 
+def _courier(settings: Settings, vault: Vault, writer: Writer) -> Courier:
+    poster = Poster(allow_private=settings.allow_private_webhooks == "on")
+    return Courier(vault, open_reader(settings), writer.run, poster)
+
+
 def _site(
     settings: Settings,
     vault: Vault,
     changes: Changes,
-    mail: Sender,
+    wake: Callable[[], None],
     billing: Billing | None,
     alerts: Alerts,
     admission: Admission,
@@ -228,7 +242,7 @@ def _site(
         assets=assets,
         templates=make_templates(assets),
         address=_address(listener),
-        wake_mail=mail.wake,
+        wake=wake,
         billing=billing,
         alerts=alerts,
         month_used=lambda account_id: admission.month_used(account_id, now_ms()),

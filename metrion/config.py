@@ -93,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices_file: Path | None = None
     rates_refresh: Literal["on", "off"] = "on"  # fetch currency rates daily
     rates_origin: Origin = ""  # "" = the European Central Bank's own
+    allow_private_webhooks: Literal["on", "off"] = "off"  # whether alerts may be sent into networks of one's own
     region: Name = ""
     durability: Literal["normal", "strict"] = "normal"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -99,7 +99,7 @@ CLIENTS = {
 DIALS = {"create_connection", "open_connection", "sock_connect"}
 # Who may open a connection: the proxy to providers; the demo's traffic and Integrate's checks to Metrion itself;
 # `doctor`, which only tries; the currency rates' daily fetch from the central bank; mail to the operator's mail server;
-# Stripe, where it is configured.
+# Stripe, where it is configured; alerts to webhooks, wherever accounts say.
 DIALLERS = {
     "metrion/proxy/upstream.py",
     "metrion/sandbox/traffic.py",
@@ -108,6 +108,7 @@ DIALLERS = {
     "metrion/rates/refresh.py",
     "metrion/mail/server.py",
     "metrion/billing/stripe.py",
+    "metrion/alerts/post.py",
 }
 # Who may import by name at run time, so that commands start fast: a command when it is called, Alembic when the
 # database is out of date, recovery when there is a journal, Stripe's SDK where it is configured.

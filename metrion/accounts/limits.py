@@ -29,6 +29,7 @@ Kind = Literal[
     "api_address",
     "api_account",
     "statement_address",
+    "webhook_account",
 ]
 
 
@@ -54,6 +55,7 @@ LIMITS: dict[Kind, Limit] = {
     "api_address": Limit(30, 10 * _MINUTE),  # keys that are not known
     "api_account": Limit(120, _MINUTE),
     "statement_address": Limit(60, _MINUTE),
+    "webhook_account": Limit(30, _HOUR),  # tests, and what is sent again
 }
 _KEYS = 50_000  # over all kinds; beyond, the longest unused of its kind is forgotten
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from metrion.errors import InputError
 from metrion.kit.clock import now_ms
 from metrion.kit.months import month_of, month_start_ms
+from metrion.storage import alerts
 from metrion.storage.accounts import list_accounts, update_account
 from metrion.storage.database import Connection
 from metrion.storage.rows import month_used
@@ -61,6 +62,7 @@ def _move(
     elif move.after == "pro":
         columns |= {"free_since_ms": None, "month_base": 0}
     update_account(connection, account_id, **columns)
+    alerts.set_due(connection, [account_id])  # rules that waited for pro go on at once
     return move
 
 

@@ -21,6 +21,7 @@ from metrion.errors import InputError
 from metrion.kit.clock import now_ms
 from metrion.kit.secrets import Secret
 from metrion.storage import accounts as stored
+from metrion.storage import alerts
 from metrion.storage import people as stored_people
 from metrion.storage.database import Connection
 
@@ -204,6 +205,8 @@ def set_disabled(connection: Connection, account_id: int, *, disabled: bool) -> 
     stored.update_account(connection, account_id, disabled_ms=now_ms() if disabled else None)
     if disabled:
         _end_ways_in(connection, account_id, None)
+    else:
+        alerts.set_due(connection, [account_id])  # its rules, which told nothing meanwhile
 
 
 def make_operator(connection: Connection, account_id: int) -> None:

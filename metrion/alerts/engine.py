@@ -16,9 +16,12 @@ import structlog
 from metrion.accounts.plans import PLANS
 from metrion.accounts.vault import Vault
 from metrion.alerts import letters as told
+from metrion.alerts.bodies import alert_news
 from metrion.alerts.kinds import KINDS, begin, ended
 from metrion.alerts.sums import refill
+from metrion.alerts.typed import MAIL
 from metrion.alerts.values import Value, level_of, measure
+from metrion.alerts.webhooks import put_down
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.mail.letters import Letters
 from metrion.mail.outbox import post
@@ -26,6 +29,7 @@ from metrion.rates.daily import DailyRates
 from metrion.storage import alerts as stored
 from metrion.storage.alerts import Rule
 from metrion.storage.database import Connection, Database
+from metrion.storage.webhooks import webhooks_of
 
 PAUSE_MS = DAY_MS  # between two warnings, or two alerts, of a rule
 TEST_PAUSE_MS = 12 * HOUR_MS
@@ -35,7 +39,7 @@ log = structlog.get_logger("metrion.alerts")
 
 
 class Engine:
-    """Works on the writer's thread. `wake`: called there when mail was posted; `mail`: whether mail is on."""
+    """Works on the writer's thread. `wake`: called there when something is to be sent; `mail`: whether mail is on."""
 
     def __init__(
         self, vault: Vault, rates: DailyRates, public_url: str, *, mail: bool, wake: Callable[[], None]
@@ -68,13 +72,14 @@ class Engine:
         """Look at an account's rules, in the caller's transaction; whether one fired."""
         stored.clear_due(connection, account_id)
         owner = stored.owner(connection, account_id)
-        if owner is None or not PLANS[owner.plan].alerts:
-            return False
+        if owner is None or owner.disabled_ms is not None or not PLANS[owner.plan].alerts:
+            return False  # `set_due` tells when that changes
         rules = [
             self._in_zone(connection, rule, owner.time_zone, at_ms)
             for rule in stored.rules_of(connection, [account_id])
             if rule.kind in KINDS and rule.paused_ms is None and not ended(rule, at_ms)
         ]
+        rules = [rule for rule in rules if rule.filled is None]  # of the others, `fill` tells when they have a value
         stored.clear_old_sums(connection, account_id, {rule.id: begin(rule, at_ms) for rule in rules})
         fired = False
         for rule, value in zip(rules, self.measure_all(connection, rules, at_ms), strict=True):
@@ -88,7 +93,7 @@ class Engine:
         if rule.zone != zone:  # its days begin at other times now
             rule = rule._replace(zone=zone)
             stored.update_rule(connection, rule.account_id, rule.id, zone=zone)
-            refill(connection, rule, at_ms)
+            rule = refill(connection, rule, at_ms)
             stored.clear_due(connection, rule.account_id)
         return rule
 
@@ -133,7 +138,11 @@ class Engine:
 
     def _tell(self, connection: Connection, rule: Rule, to: str, level: str, value: Value, at_ms: int) -> None:
         stored.add_alert(connection, rule, level, value.rounded, at_ms)
-        if self._mail:
+        if self._mail and MAIL not in rule.muted:
             message = told.fired(self._letters, self._url, to, rule, level, value.rounded)
             post(connection, self._vault, rule.account_id, message)
+        news = alert_news(rule, level, value.rounded, at_ms, self._url)
+        for webhook in webhooks_of(connection, rule.account_id):
+            if webhook.disabled_ms is None and str(webhook.id) not in rule.muted:
+                put_down(connection, webhook, news)
         log.info("alert_fired", level=level, kind=rule.kind, rule_id=rule.id, account_id=rule.account_id)

@@ -9,20 +9,27 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import itemgetter
+from time import perf_counter
 from typing import Any
 
 from metrion.alerts.kinds import MINUTE_MS, begin, bucket_of
 from metrion.call import Outcome
 from metrion.kit.buckets import bucket
+from metrion.kit.ids import first_id
 from metrion.storage import alerts as stored
 from metrion.storage.alerts import Rule
 from metrion.storage.database import Connection
 from metrion.storage.rows import COLUMNS, Row
 
+FILL_SECONDS = 0.03  # of a step, which holds the writer
+_FILL_ROWS = 500
+
 _Cell = tuple[str, str, str, int]  # provider, model, requester, minute; "" for a name that no rule asks for
 
 _AT = {name: at for at, name in enumerate(COLUMNS)}
-_ACCOUNT, _COST, _LATENCY = (itemgetter(_AT[name]) for name in ("account_id", "cost_nano", "latency_us"))
+_ACCOUNT, _ID, _COST, _LATENCY = (
+    itemgetter(_AT[name]) for name in ("account_id", "request_id", "cost_nano", "latency_us")
+)
 _STARTED = _AT["started_ms"]
 _NAMES = ("provider", "model", "requester")
 _REJECTED = Outcome.REJECTED.value
@@ -49,19 +56,42 @@ def count(connection: Connection, account_ids: Iterable[int], rows: Sequence[Row
     added = _Added()
     for sign, some in ((1, rows), (-1, taken)):
         for account_id, mine in _by_account(some, rules).items():
-            added.add(rules[account_id], mine, sign)
+            added.add([rule for rule in rules[account_id] if rule.filled is None], mine, sign)
+            for rule in rules[account_id]:
+                if rule.filled is not None:  # it has yet to read the others: `fill` does
+                    reached = bytes.fromhex(rule.filled)
+                    added.add([rule], [row for row in mine if _ID(row) <= reached], sign)
     added.store(connection)
     stored.set_due(connection, rules)
 
 
-def refill(connection: Connection, rule: Rule, now_ms: int) -> None:
-    """Make a rule's sums anew, of the rows that are there: it is new, or looks at something else."""
+def refill(connection: Connection, rule: Rule, now_ms: int, seconds: float = FILL_SECONDS) -> Rule:
+    """Begin to make a rule's sums anew, of the rows that are there: it is new, or looks at something else.
+
+    What is not done in that time is left to `fill`; until then the rule has no value. Returns the rule as it is now.
+    """
     stored.clear_sums(connection, rule.account_id, rule.id)
-    for rows in stored.calls_since(connection, rule.account_id, begin(rule, now_ms)):
+    return fill(connection, rule._replace(filled=first_id(begin(rule, now_ms) - 1).hex()), seconds)
+
+
+def fill(connection: Connection, rule: Rule, seconds: float = FILL_SECONDS) -> Rule:
+    """Go on with a rule's sums for about so long, a step at least; at the end they are those of all rows.
+
+    By request id: whatever is written meanwhile is counted by `count` where it is behind us, and found here where not.
+    """
+    began, filled = perf_counter(), rule.filled
+    while filled is not None:
+        rows = stored.calls_after(connection, rule.account_id, bytes.fromhex(filled), _FILL_ROWS)
         added = _Added()
         added.add([rule], rows, 1)
         added.store(connection)
-    stored.set_due(connection, [rule.account_id])
+        filled = _ID(rows[-1]).hex() if len(rows) == _FILL_ROWS else None
+        if perf_counter() - began >= seconds:
+            break
+    stored.update_rule(connection, rule.account_id, rule.id, filled=filled)
+    if filled is None:
+        stored.set_due(connection, [rule.account_id])
+    return rule._replace(filled=filled)
 
 
 def _by_account(rows: Sequence[Row], wanted: Container[int]) -> Mapping[int, Sequence[Row]]:

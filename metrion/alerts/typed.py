@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -14,15 +14,16 @@ from metrion.rates.table import CURRENCIES
 from metrion.storage.alerts import Rule
 
 MOST_RULES = 50  # of an account
+MAIL = "mail"  # the channel beside the webhooks, which have their ids
 _LONGEST_NAME = 60
 _MOST_NAMES = 20  # models, or requesters
 _LONGEST_DAYS = 366
 
 
 def rule_columns(
-    kind: str, typed: Mapping[str, str], providers: Collection[str], zone: str, now_ms: int
+    kind: str, typed: Mapping[str, str], providers: Collection[str], channels: Iterable[str], zone: str, now_ms: int
 ) -> dict[str, Any]:
-    """Columns of a rule of that kind; `providers`: those there are. Raises InputError with the field."""
+    """Columns of a rule of that kind; `providers` and `channels`: those there are. Raises InputError with the field."""
     told = KINDS.get(kind)
     if told is None:
         raise InputError("Choose what to watch.", field="kind")
@@ -46,6 +47,7 @@ def rule_columns(
         "currency": currency,
         "least": _least(typed["least"]) if told.least else 0,
         "zone": zone,
+        "muted": tuple(one for one in channels if not typed.get(f"channel_{one}")),
         **_bounds(span, typed, zone, now_ms),
     }
 
@@ -99,7 +101,7 @@ def _day(text: str, field: str) -> date | None:
         raise InputError("Enter a day as 2026-11-21.", field=field) from None
 
 
-def typed_from(rule: Rule) -> dict[str, str]:
+def typed_from(rule: Rule, channels: Iterable[str]) -> dict[str, str]:
     """A rule as its form shows it."""
     amount = Decimal(rule.threshold) / KINDS[rule.kind].scale
     days = {"first": "", "last": ""}
@@ -116,11 +118,13 @@ def typed_from(rule: Rule) -> dict[str, str]:
         "requesters": ", ".join(rule.requesters),
         **days,
         **{f"provider_{one}": "yes" for one in rule.providers},
+        **{f"channel_{one}": "yes" for one in channels if one not in rule.muted},
     }
 
 
-def typed_at_first(kind: str, currency: str) -> dict[str, str]:
-    """The form of a new rule."""
+def typed_at_first(kind: str, currency: str, channels: Iterable[str]) -> dict[str, str]:
+    """The form of a new rule, which uses all channels."""
     told = KINDS[kind]
     empty = dict.fromkeys(("name", "models", "requesters", "first", "last"), "")
-    return empty | {"limit": told.limit, "currency": currency, "span": told.span, "least": str(told.least)}
+    chosen = {f"channel_{one}": "yes" for one in channels}
+    return empty | {"limit": told.limit, "currency": currency, "span": told.span, "least": str(told.least)} | chosen

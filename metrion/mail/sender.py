@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -27,6 +27,7 @@ from metrion.storage import outbox as stored
 from metrion.storage.database import Database, Engine
 from metrion.storage.outbox import StoredMail
 
+T = TypeVar("T")
 PAUSES_MS = (5_000, 30_000, 120_000, 600_000, 3_600_000)  # before each next try; the last one again and again
 LONGEST_MS = 48 * HOUR_MS  # after which a mail is given up
 _BATCH = 100
@@ -41,7 +42,7 @@ log = structlog.get_logger("metrion.mail")
 class Write(Protocol):
     """Runs a job with the writing connection: `Writer.run` of metrion.ledger."""
 
-    def __call__(self, job: Callable[[Database], None]) -> Awaitable[None]: ...
+    def __call__(self, job: Callable[[Database], T]) -> Awaitable[T]: ...
 
 
 class _Fate(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ from sqlalchemy import Row as Fired
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from metrion.kit.ids import first_id
 from metrion.storage.database import Connection
 from metrion.storage.many import Many
 from metrion.storage.rows import COLUMNS, Row
@@ -27,8 +26,6 @@ from metrion.storage.tables import (
     alerts,
     calls,
 )
-
-_READ_ROWS = 1000
 
 
 class Rule(NamedTuple):
@@ -53,21 +50,28 @@ class Rule(NamedTuple):
     warned_ms: int | None = None
     alerted_ms: int | None = None
     tested_ms: int | None = None
+    muted: tuple[str, ...] = ()
+    filled: str | None = None
 
 
-_LISTS = ("providers", "models", "requesters")
-_PROVIDERS, _MODELS, _REQUESTERS = map(Rule._fields.index, _LISTS)
+_LISTS = ("providers", "models", "requesters", "muted")
+_PROVIDERS, _MODELS, _REQUESTERS, _MUTED = map(Rule._fields.index, _LISTS)
 # In one row, however many there are: see `many`.
+_RULE = f"json_array({','.join(Rule._fields)})"
 _RULES = (
-    f"SELECT json_group_array(json_array({','.join(Rule._fields)})) FROM alert_rules"  # noqa: S608  our own names
+    f"SELECT json_group_array({_RULE}) FROM alert_rules"  # noqa: S608  our own names
     " WHERE account_id IN (SELECT value FROM json_each(?))"
 )
+_UNFILLED = f"SELECT {_RULE} FROM alert_rules WHERE filled IS NOT NULL ORDER BY id LIMIT 1"  # noqa: S608
 
 
 def _rule(row: Sequence[Any]) -> Rule:
     rule = Rule._make(row)
     return rule._replace(
-        providers=_lines(row[_PROVIDERS]), models=_lines(row[_MODELS]), requesters=_lines(row[_REQUESTERS])
+        providers=_lines(row[_PROVIDERS]),
+        models=_lines(row[_MODELS]),
+        requesters=_lines(row[_REQUESTERS]),
+        muted=_lines(row[_MUTED]),
     )
 
 
@@ -205,13 +209,17 @@ def clear_sums(connection: Connection, account_id: int, rule_id: int) -> None:
         connection.execute(delete(table).where(which))
 
 
-def calls_since(connection: Connection, account_id: int, from_ms: int) -> Iterator[list[Row]]:
-    """Rows of an account that started then or later, some at a time, in the order of `rows.COLUMNS`."""
-    query = select(*(calls.c[name] for name in COLUMNS)).where(
-        calls.c.account_id == account_id, calls.c.request_id >= first_id(from_ms)
-    )
-    for some in connection.execute(query).partitions(_READ_ROWS):
-        yield [tuple(row) for row in some]
+def calls_after(connection: Connection, account_id: int, after: bytes, limit: int) -> list[Row]:
+    """The first `limit` rows of an account behind that request id, in the order of `rows.COLUMNS`."""
+    behind = (calls.c.account_id == account_id) & (calls.c.request_id > after)
+    query = select(*(calls.c[name] for name in COLUMNS)).where(behind).order_by(calls.c.request_id).limit(limit)
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def next_unfilled(connection: Connection) -> Rule | None:
+    """The first rule, of all accounts, whose sums are still being made."""
+    found = connection.exec_driver_sql(_UNFILLED).scalar_one_or_none()
+    return None if found is None else _rule(orjson.loads(found))
 
 
 # ── whom to look at ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,11 +248,12 @@ class Owner(NamedTuple):
     email: str
     plan: str
     time_zone: str
+    disabled_ms: int | None
 
 
 def owner(connection: Connection, account_id: int) -> Owner | None:
     """Of an account; None where it is gone."""
-    query = select(accounts.c.email, accounts.c.plan, accounts.c.time_zone).where(accounts.c.id == account_id)
+    query = select(*(accounts.c[name] for name in Owner._fields)).where(accounts.c.id == account_id)
     row = connection.execute(query).one_or_none()
     return None if row is None else Owner(*row)
 

@@ -19,6 +19,7 @@ from metrion.storage.tables import (
     calls,
     codes,
     deletions,
+    deliveries,
     folds,
     invoices,
     links,
@@ -33,6 +34,7 @@ from metrion.storage.tables import (
     stripe_closures,
     stripe_events,
     tokens,
+    webhooks,
 )
 
 _OF_PEOPLE = (
@@ -45,6 +47,8 @@ _OF_PEOPLE = (
     outbox,
     alert_rules,
     alerts,
+    webhooks,
+    deliveries,
     billing,
     invoices,
     reversals,

@@ -14,12 +14,14 @@ from metrion.storage.tables import (
     alert_rules,
     alerts,
     billing,
+    deliveries,
     invoices,
     model_hours,
     provider_keys,
     requester_hours,
     sessions,
     tokens,
+    webhooks,
 )
 
 
@@ -37,8 +39,10 @@ _OWNED = {
     "provider_keys": (provider_keys, ("provider", "tail", "created_ms", "used_ms")),
     "invoices": (invoices, ("id", "number", "status", "created_ms", "amount", "currency")),
     "sessions": (sessions, ("created_ms", "seen_ms", "agent", "address")),
-    "alert_rules": (alert_rules, _all_but_owner(alert_rules)),
+    "alert_rules": (alert_rules, tuple(name for name in _all_but_owner(alert_rules) if name != "filled")),
     "alerts": (alerts, _all_but_owner(alerts)),
+    "webhooks": (webhooks, ("id", "kind", "name", "origin", "created_ms", "disabled_ms")),
+    "deliveries": (deliveries, ("webhook_id", "name", "title", "created_ms", "tries", "tried_ms", "status", "problem")),
 }
 _TOTALS = {"by_model": model_hours, "by_requester": requester_hours}
 USAGE = tuple(_TOTALS)

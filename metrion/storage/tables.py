@@ -238,7 +238,10 @@ alert_rules = Table(
     _int("warned_ms", null=True),  # the latest warning
     _int("alerted_ms", null=True),
     _int("tested_ms", null=True),
+    _text("muted"),  # channels that it does not use, a line each: "mail", or a webhook's id
+    _text("filled", null=True),  # its sums are those of rows up to this request id, in hex; null: of all
     Index("ix_alert_rules_account_id", "account_id"),
+    Index("ix_alert_rules_filled", "id", sqlite_where=text("filled IS NOT NULL")),
     sqlite_strict=True,
     sqlite_autoincrement=True,
 )
@@ -287,6 +290,46 @@ alerts = Table(  # what fired; kept when its rule is deleted
     _int("threshold"),
     _text("currency"),
     Index("ix_alerts_account_id", "account_id"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+webhooks = Table(  # where else than by mail an account is told of alerts
+    "webhooks",
+    metadata,
+    _numbered(),
+    _int("account_id", default=None),
+    _text("kind"),  # of alerts.webhooks
+    _text("name"),
+    _text("origin"),  # of its address, to tell it by
+    Column("sealed", LargeBinary, nullable=False),  # its address, which may let in whoever knows it, and its secret
+    _int("created_ms"),
+    _int("disabled_ms", null=True),
+    Index("ix_webhooks_account_id", "account_id"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+deliveries = Table(  # what is to be sent to webhooks, and what came of it
+    "deliveries",
+    metadata,
+    _numbered(),
+    _int("account_id", default=None),
+    _int("webhook_id", default=None),
+    _text("name"),  # of the delivery: the receiver knows by it what it has already
+    _text("title"),
+    _text("body"),  # as it is sent, each time
+    _int("created_ms"),
+    _int("next_ms", null=True),  # not before; null: not again
+    _int("until_ms"),  # when it is given up
+    _int("tries"),
+    _int("tried_ms", null=True),
+    _int("took_ms"),
+    _int("status"),  # of the latest answer; 0: there was none
+    _int("delivered", default=0),  # 1: it was answered with 2xx
+    _text("problem"),
+    Index("ix_deliveries_account_id_webhook_id", "account_id", "webhook_id"),
+    Index("ix_deliveries_next_ms", "next_ms", sqlite_where=text("next_ms IS NOT NULL")),
     sqlite_strict=True,
     sqlite_autoincrement=True,
 )

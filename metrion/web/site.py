@@ -47,7 +47,7 @@ class Site:
         assets: Assets,
         templates: Environment,
         address: str,
-        wake_mail: Callable[[], None],
+        wake: Callable[[], None],
         billing: Billing | None,
         alerts: Alerts,
         month_used: Callable[[int], int],
@@ -66,7 +66,7 @@ class Site:
         self.billing = billing
         self.alerts = alerts
         self.month_used = month_used  # how many calls of this month count, of an account on the free plan
-        self._wake_mail = wake_mail
+        self._wake = wake
         self.passwords = Passwords()
         self.limits = Limits()
         self.models = ChatModels(lambda: settings.own_prices)
@@ -87,10 +87,10 @@ class Site:
     async def change(self, act: Callable[[Connection], T], *, of: int = 0) -> T:
         """Run `act` in one write transaction: all of it or nothing. `of`: the account whose keys or state it changes.
 
-        Mail that `act` posts leaves at once. Raises what `act` raises.
+        Mail and alerts that `act` posts leave at once. Raises what `act` raises.
         """
         result = await self._change(act, of)
-        self._wake_mail()
+        self._wake()
         return result
 
     async def reload(self, account_id: int) -> None:

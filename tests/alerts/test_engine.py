@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from metrion.accounts import people
+from metrion.accounts.moves import grant
 from metrion.accounts.vault import Vault, open_vault
+from metrion.alerts import webhooks
 from metrion.alerts.engine import PAUSE_MS, TEST_PAUSE_MS, Engine
 from metrion.config import Settings
 from metrion.kit.clock import HOUR_MS
@@ -18,8 +21,10 @@ from metrion.mail.outbox import open_mail
 from metrion.rates.daily import DailyRates
 from metrion.storage import accounts, outbox
 from metrion.storage import alerts as stored
+from metrion.storage import webhooks as stored_webhooks
 from metrion.storage.alerts import Rule
 from metrion.storage.database import Database
+from metrion.storage.webhooks import Webhook
 from tests.alerts.rules import add_rule
 from tests.ledger.samples import NOON, make_call, usage_of
 from tests.ledger.test_fold import LIST, house
@@ -177,6 +182,96 @@ def test_two_that_look_at_once_tell_once(home: House) -> None:
     with home.database.begin() as connection:
         assert stored.claim(connection, 1, rule.id, "alerted_ms", NOON, PAUSE_MS)
     assert not home.evaluate()
+
+
+def test_who_is_disabled_is_told_nothing_until_that_ends(home: House) -> None:
+    add_rule(home.database, threshold=5)
+    with home.database.begin() as connection:
+        people.set_disabled(connection, 1, disabled=True)
+    home.send(5)
+    assert not home.evaluate()
+    with home.database.begin() as connection:
+        people.set_disabled(connection, 1, disabled=False)
+        assert stored.due_accounts(connection) == [1]  # no further call is needed
+        assert home.engine.evaluate(connection, 1, NOON)
+    assert home.fired() == [("alert", 5)]
+
+
+def test_rules_go_on_at_once_when_an_account_is_on_pro_again(home: House) -> None:
+    add_rule(home.database, threshold=5)
+    with home.database.begin() as connection:
+        assert grant(connection, 1, "free").is_down
+    home.send(4)
+    home.engine.look(home.database)
+    home.send(1)
+    home.engine.look(home.database)
+    assert home.fired() == []
+    with home.database.begin() as connection:
+        grant(connection, 1, "pro")
+        assert stored.due_accounts(connection) == [1]
+        assert home.engine.evaluate(connection, 1, NOON)
+    assert home.fired() == [("alert", 5)]
+
+
+# ── channels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def add_webhook(home: House, kind: str = "signed", account_id: int = 1, **columns: Any) -> Webhook:
+    url = "https://hooks.example.com/x"
+    with home.database.begin() as connection:
+        number = webhooks.add(connection, home.vault, account_id, kind=kind, name="", url=url, allow_private=False)
+        if columns:
+            stored_webhooks.update_webhook(connection, account_id, number, **columns)
+        webhook = stored_webhooks.find_webhook(connection, account_id, number)
+    assert webhook is not None
+    return webhook
+
+
+def put_down(home: House, *hooks: Webhook) -> list[list[str]]:
+    """The titles of what is to be delivered to each."""
+    with home.database.begin() as connection:
+        logs = [stored_webhooks.deliveries_of(connection, hook.account_id, hook.id, 9) for hook in hooks]
+    return [[row.title for row in log] for log in logs]
+
+
+def test_an_alert_goes_to_mail_and_every_webhook_that_is_on(home: House) -> None:
+    add_rule(home.database, name="Calls", threshold=10)
+    signed, slack = add_webhook(home), add_webhook(home, "slack")
+    off, foreign = add_webhook(home, disabled_ms=5), add_webhook(home, account_id=2)
+    home.send(9)
+    assert home.evaluate()
+    near = ["Calls is near its limit"]
+    assert put_down(home, signed, slack, off, foreign) == [near, near, [], []]
+    assert len(home.letters()) == 1
+
+
+@pytest.mark.parametrize(
+    ("muted", "mails", "told"),
+    [(("mail",), 0, [1, 1]), (("1",), 1, [0, 1]), (("mail", "1", "2"), 0, [0, 0]), (("77",), 1, [1, 1])],
+)
+def test_a_rule_tells_by_the_channels_it_has(home: House, muted: tuple[str, ...], mails: int, told: list[int]) -> None:
+    hooks = [add_webhook(home), add_webhook(home, "slack")]
+    rule = add_rule(home.database, threshold=10, muted=muted)
+    home.send(10)
+    assert home.evaluate()
+    with home.database.begin() as connection:
+        assert home.engine.test(connection, rule, NOON)
+    assert len(home.letters()) == 2 * mails
+    assert [len(titles) for titles in put_down(home, *hooks)] == [2 * one for one in told]
+    assert [level for level, _ in home.fired()] == ["alert", "test"]  # its history has it whatever the channels
+
+
+def test_a_delivery_exists_exactly_if_its_alert_does(home: House) -> None:
+    hook = add_webhook(home)
+    add_rule(home.database, threshold=1)
+    home.send(1)
+    with pytest.raises(RuntimeError), home.database.begin() as connection:
+        assert home.engine.evaluate(connection, 1, NOON)
+        raise RuntimeError("killed")
+    assert put_down(home, hook) == [[]]
+    assert home.evaluate()
+    assert not home.evaluate()
+    assert put_down(home, hook) == [["Request volume has reached its limit"]]
 
 
 def test_days_follow_the_time_zone(home: House) -> None:

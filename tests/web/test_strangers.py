@@ -23,7 +23,7 @@ from tests.web.people import OTHER, PASSWORD, by_link, new_browser, sign_up, sig
 
 OWNER = "owner-of-it@example.com"
 # What people change; the rest is what their calls left, and that is added up while the tests run.
-CHANGED = ("accounts", "tokens", "provider_keys", "sessions", "alert_rules", "links", "calls")
+CHANGED = ("accounts", "tokens", "provider_keys", "sessions", "alert_rules", "webhooks", "deliveries", "links", "calls")
 # Made by each request of their own, or ends what the next ones need.
 ENDS_OWN = {"/logout", "/settings/profile/sessions"}
 
@@ -72,12 +72,21 @@ def owner(silent: Metrion) -> Owner:
     browser.get("/alerts/new?kind=budget")
     browser.submit("/alerts/new", limit="17", name="owners-rule")
     rule = next(form.action.split("/")[2] for form in browser.get("/alerts").forms if form.action.endswith("/pause"))
+    browser.get("/settings/alerts/webhooks/new")
+    webhook = browser.submit("/settings/alerts/webhooks/new", url="https://owners.example.com/x", name="owners-webhook")
     account = browser.get("/settings").text.partition("Account number ")[2].partition(" ")[0]
     found = Owner(
         silent, browser, marks=[OWNER, "Countess", key, key[-8:], "Zx9Q", "owners-bot", "owners-model", "owners-rule"]
     )
     found.ids = {"account": account, "account_id": account, "id": account, "request_id": str(row["request_id"])}
-    found.ids |= {"rule_id": rule, "rule": rule, "requester": "owners-bot", "token": "0" * 32}
+    found.marks += ["owners-webhook", "owners.example.com"]
+    found.ids |= {
+        "webhook_id": webhook.path.rpartition("/")[2],
+        "rule_id": rule,
+        "rule": rule,
+        "requester": "owners-bot",
+        "token": "0" * 32,
+    }
     for page in (page for page in PAGES if page.get and "csv" not in page.path and "json" not in page.path):
         for form in browser.get(found.path(page.path)).forms:
             found.fields |= form.fields

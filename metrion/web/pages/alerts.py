@@ -11,8 +11,9 @@ from metrion.accounts.plans import PLANS
 from metrion.alerts.engine import TEST_PAUSE_MS
 from metrion.alerts.kinds import KINDS, SPANS, ended
 from metrion.alerts.sums import refill
-from metrion.alerts.typed import MOST_RULES, rule_columns, typed_at_first, typed_from
-from metrion.alerts.values import level_of
+from metrion.alerts.typed import MAIL, MOST_RULES, rule_columns, typed_at_first, typed_from
+from metrion.alerts.values import Value, level_of
+from metrion.alerts.webhooks import label
 from metrion.alerts.words import amount, share, span_words, title, watched
 from metrion.errors import InputError
 from metrion.kit.clock import now_ms
@@ -21,9 +22,11 @@ from metrion.rates.table import CURRENCIES
 from metrion.storage import alerts as stored
 from metrion.storage.alerts import Rule
 from metrion.storage.database import Connection
+from metrion.storage.webhooks import webhooks_of
 from metrion.web.visit import Visit, refused
 
 _HISTORY = 50
+_LOOKS_AT = ("providers", "models", "requesters", "span", "from_ms", "to_ms", "zone")
 _NOTES = {
     "made": "The rule is made. It watches from now on.",
     "saved": "Saved.",
@@ -52,9 +55,10 @@ class _Shown(NamedTuple):
 
 async def show(visit: Visit) -> Response:
     """All rules with their values, and what fired; on free, what there would be."""
-    if not PLANS[visit.account.plan].alerts:
-        return visit.render("alerts/free.html", kinds=KINDS)
     at_ms, account_id = now_ms(), visit.account.id
+    if not PLANS[visit.account.plan].alerts:
+        waiting = await visit.site.read(lambda connection: len(stored.rules_of(connection, [account_id])))
+        return visit.render("alerts/free.html", kinds=KINDS, waiting=waiting)
 
     def read(connection: Connection) -> tuple[list[_Shown], list[Any]]:
         rules = [rule for rule in stored.rules_of(connection, [account_id]) if rule.kind in KINDS]
@@ -68,10 +72,11 @@ async def show(visit: Visit) -> Response:
 
 
 def _shown(visit: Visit, connection: Connection, rule: Rule, at_ms: int) -> _Shown:
-    value = visit.site.alerts.measure(connection, rule, at_ms, keep=False)
+    counting = rule.filled is not None
+    value = Value(None, 0) if counting else visit.site.alerts.measure(connection, rule, at_ms, keep=False)
     state = _STATES[level_of(value, rule.threshold)]
     if value.figure is None:
-        state = ("neutral", "Too few requests")
+        state = ("info", "Counting your calls") if counting else ("neutral", "Too few requests")
     if ended(rule, at_ms):
         state = ("neutral", "Over")
     if rule.paused_ms is not None:
@@ -92,8 +97,15 @@ def _shown(visit: Visit, connection: Connection, rule: Rule, at_ms: int) -> _Sho
 # ── the form ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _channels(visit: Visit, connection: Connection) -> dict[str, str]:
+    """What a rule of the account may tell by, with labels."""
+    hooks = {str(one.id): label(one) for one in webhooks_of(connection, visit.account.id)}
+    return {MAIL: f"Mail to {visit.account.email}"} | hooks if visit.site.mail_on else hooks
+
+
 def _form(
     visit: Visit,
+    channels: dict[str, str],
     kind: str,
     typed: dict[str, str],
     rule_id: int,
@@ -101,6 +113,7 @@ def _form(
     errors: dict[str, str] | None = None,
 ) -> Response:
     context: dict[str, Any] = {
+        "channels": channels,
         "providers": PROVIDERS,
         "spans": SPANS,
         "currencies": CURRENCIES,
@@ -110,80 +123,96 @@ def _form(
     return visit.render("alerts/form.html", status, errors=errors, kind=kind, told=KINDS[kind], **context)
 
 
-def _allowed(visit: Visit) -> None:
+def allowed(visit: Visit) -> None:
+    """403 where the account's plan has no alerts."""
     if not PLANS[visit.account.plan].alerts:
         raise HTTPException(403, "Alerts are part of Pro. Your plan is shown under Settings, Plan.")
 
 
 async def show_new(visit: Visit) -> Response:
     """The form of a new rule, of the kind that the address names."""
-    _allowed(visit)
+    allowed(visit)
     kind = visit.request.query_params.get("kind", "budget")
     if kind not in KINDS:
         raise HTTPException(404)
-    return _form(visit, kind, typed_at_first(kind, visit.account.currency), 0)
+    channels = await visit.site.read(lambda connection: _channels(visit, connection))
+    return _form(visit, channels, kind, typed_at_first(kind, visit.account.currency, channels), 0)
 
 
 async def create(visit: Visit) -> Response:
     """Make a rule, with the sums of what there was."""
     form, account, at_ms = await visit.form(), visit.account, now_ms()
-    _allowed(visit)
+    allowed(visit)
     kind = form["kind"]
     if kind not in KINDS:
         raise HTTPException(404)
+    channels = await visit.site.read(lambda connection: _channels(visit, connection))
 
     def act(connection: Connection) -> None:
         if len(stored.rules_of(connection, [account.id])) >= MOST_RULES:
             raise InputError(f"An account has at most {MOST_RULES} rules. Delete one first.", field="name")
-        columns = rule_columns(kind, form, PROVIDERS, account.time_zone, at_ms)
+        columns = rule_columns(kind, form, PROVIDERS, channels, account.time_zone, at_ms)
         rule = Rule(id=0, account_id=account.id, created_ms=at_ms, **columns)
         refill(connection, rule._replace(id=stored.add_rule(connection, rule)), at_ms)
 
     try:
         await visit.site.change(act)
     except InputError as problem:
-        return _form(visit, kind, _typed(form), 0, *refused(problem, "name"))
+        return _form(visit, channels, kind, _typed(form), 0, *refused(problem, "name"))
     visit.note("made")
     return visit.redirect("/alerts")
 
 
 def _typed(form: Any) -> dict[str, str]:
     fields = ("name", "limit", "currency", "span", "least", "models", "requesters", "first", "last")
-    return {name: form[name] for name in fields} | {name: "yes" for name in form if name.startswith("provider_")}
+    return {name: form[name] for name in fields} | {
+        name: "yes" for name in form if name.startswith(("provider_", "channel_"))
+    }
 
 
 async def show_one(visit: Visit) -> Response:
     """The form of a rule."""
-    _allowed(visit)
-    rule = await visit.site.read(lambda connection: _find(visit, connection))
-    return _form(visit, rule.kind, typed_from(rule), rule.id)
+    allowed(visit)
+    rule, channels = await visit.site.read(lambda connection: _found(visit, connection))
+    return _form(visit, channels, rule.kind, typed_from(rule, channels), rule.id)
+
+
+def _found(visit: Visit, connection: Connection) -> tuple[Rule, dict[str, str]]:
+    return _find(visit, connection), _channels(visit, connection)
+
+
+def id_in(visit: Visit, name: str) -> int:
+    """The number that the address names; 0, which nothing has, where it is none."""
+    text = visit.request.path_params[name]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
 
 
 def _find(visit: Visit, connection: Connection) -> Rule:
-    text = visit.request.path_params["rule_id"]
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
-    rule = stored.find_rule(connection, visit.account.id, number)
+    rule = stored.find_rule(connection, visit.account.id, id_in(visit, "rule_id"))
     if rule is None or rule.kind not in KINDS:
         raise HTTPException(404)
     return rule
 
 
 async def save(visit: Visit) -> Response:
-    """Change a rule; its sums are made anew, and it may warn and alert again at once."""
+    """Change a rule: sums are made anew if it looks at something else, and another limit may be told of at once."""
     form, account, at_ms = await visit.form(), visit.account, now_ms()
-    _allowed(visit)
-    rule = await visit.site.read(lambda connection: _find(visit, connection))
+    allowed(visit)
+    rule, channels = await visit.site.read(lambda connection: _found(visit, connection))
 
     def act(connection: Connection) -> None:
-        columns = rule_columns(rule.kind, form, PROVIDERS, account.time_zone, at_ms)
+        columns = rule_columns(rule.kind, form, PROVIDERS, channels, account.time_zone, at_ms)
         again = {"warned_ms": None, "alerted_ms": None} if columns["threshold"] != rule.threshold else {}
-        if stored.update_rule(connection, account.id, rule.id, **columns, **again):
+        if not stored.update_rule(connection, account.id, rule.id, **columns, **again):
+            return
+        if any(columns[name] != getattr(rule, name) for name in _LOOKS_AT):
             refill(connection, rule._replace(**columns), at_ms)
+        stored.set_due(connection, [account.id])
 
     try:
         await visit.site.change(act)
     except InputError as problem:
-        return _form(visit, rule.kind, _typed(form), rule.id, *refused(problem, "name"))
+        return _form(visit, channels, rule.kind, _typed(form), rule.id, *refused(problem, "name"))
     visit.note("saved")
     return visit.redirect("/alerts")
 
@@ -194,7 +223,7 @@ async def save(visit: Visit) -> Response:
 async def pause(visit: Visit) -> Response:
     """Pause a rule, or let it go on."""
     await visit.form()
-    _allowed(visit)
+    allowed(visit)
 
     def act(connection: Connection) -> bool:
         rule = _find(visit, connection)
@@ -210,7 +239,7 @@ async def pause(visit: Visit) -> Response:
 async def test(visit: Visit) -> Response:
     """Send the message of a rule now, at most every 12 hours."""
     await visit.form()
-    _allowed(visit)
+    allowed(visit)
     sent = await visit.site.change(
         lambda connection: visit.site.alerts.test(connection, _find(visit, connection), now_ms())
     )
@@ -221,7 +250,7 @@ async def test(visit: Visit) -> Response:
 async def delete(visit: Visit) -> Response:
     """Delete a rule."""
     await visit.form()
-    _allowed(visit)
+    allowed(visit)
 
     def act(connection: Connection) -> None:
         rule = _find(visit, connection)

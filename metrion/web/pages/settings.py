@@ -171,11 +171,3 @@ async def delete_key(visit: Visit) -> Response:
     except InputError as problem:
         return await _providers(visit, *refused(problem, "provider"))
     return visit.redirect(f"/settings/providers?deleted={RECIPES[provider].provider}")
-
-
-# ── alerts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def show_alerts(visit: Visit) -> Response:
-    """Where rules are, and what is mailed."""
-    return visit.render("settings/alerts.html", said="")
