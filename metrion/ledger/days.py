@@ -30,9 +30,6 @@ def add_sums(connection: Connection, fold: Fold, hours: Mapping[str, Iterable[Ro
     for account_id, kind, start_ms, provider, model, octave, *counts in hours.get("latency_hours", ()):
         day_ms = day_start(fold.time_zone, start_ms)
         add(days["latency_days"], (account_id, kind, day_ms, provider, model, octave), counts)
-        if kind != "overhead":
-            whole = kind.removeprefix("model_")
-            add(days["latency_days"], (account_id, whole, day_ms, provider, "", octave), counts)
     for account_id, start_ms, *names, count in hours.get("error_hours", ()):
         add(days["error_days"], (account_id, day_start(fold.time_zone, start_ms), *names), [count])
     for table, found in days.items():

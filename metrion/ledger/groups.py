@@ -155,13 +155,11 @@ def durations(groups: Iterable[Group]) -> Sums:
     sums: Sums = {}
     for (account_id, hour_ms, provider, model), rows in together.items():
         overhead = [_LATENCY(row) - _WAITING(row) for row in rows if _WAITING(row)]
-        for kind, name, values in (
-            ("model_latency", model, map(_LATENCY, rows)),
-            ("model_ttft", model, map(_TTFT, rows)),
-            ("overhead", "", overhead),
-        ):
+        for kind, values in (("latency", map(_LATENCY, rows)), ("ttft", map(_TTFT, rows)), ("overhead", overhead)):
             for octave, counts in _octaves(values).items():
-                add(sums, (account_id, kind, hour_ms, provider, name, octave), counts)
+                add(sums, (account_id, kind, hour_ms, provider, "", octave), counts)
+                if kind != "overhead":
+                    add(sums, (account_id, f"model_{kind}", hour_ms, provider, model, octave), counts)
     return sums
 
 

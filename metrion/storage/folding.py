@@ -97,7 +97,7 @@ def row_number(connection: Connection, account_id: int, from_ms: int, to_ms: int
 
 # ── hours ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_KINDS = ("model_latency", "model_ttft", "overhead")  # of latencies by the hour
+_KINDS = ("latency", "ttft", "overhead", "model_latency", "model_ttft")  # of latencies
 _UNREAD = {"usage_raw", "rare"}  # by no total, and long
 _FOR_TOTALS = select(*(null().label(name) if name in _UNREAD else calls.c[name] for name in COLUMNS))
 

@@ -77,7 +77,7 @@ def latency(connection: Connection, account_id: int, range: Range, filters: Filt
     counted = read(connection, account_id, range, filters, [one.name for one in models])
     return Latency(
         all=counted.times(),
-        before=None if of_rows else _of_totals(connection, account_id, range.before, filters, []).times(),
+        before=None if of_rows else _of_totals(connection, account_id, range.before, filters, None).times(),
         figures=figures,
         starts=range.starts,
         over_time=[counted.times(start=start) for start in range.starts],
@@ -116,6 +116,8 @@ class _Counted:
 
 
 _KINDS = ("latency", "ttft", "overhead")
+_OF_PROVIDERS = {kind: kind for kind in _KINDS}  # kinds of the totals, and what they tell
+_OF_MODELS = {"model_latency": "latency", "model_ttft": "ttft"}
 
 
 def _quantiles(counts: Counts) -> Quantiles:
@@ -124,28 +126,27 @@ def _quantiles(counts: Counts) -> Quantiles:
 
 
 def _of_totals(
-    connection: Connection, account_id: int, range: Range, filters: Filters, models: Sequence[str]
+    connection: Connection, account_id: int, range: Range, filters: Filters, models: Sequence[str] | None
 ) -> _Counted:
+    """Counts of the range; without `models` (None) only those of all of it."""
     counted = _Counted()
     starts = range.starts
     fold = standing(connection, account_id, range.zone)
     for piece in pieces(fold, range):
         table = latency_days if piece.days else latency_hours
-        by_model = bool(filters.models) or not piece.days
-        kinds = (
-            {"model_latency": "latency", "model_ttft": "ttft"} if by_model else {"latency": "latency", "ttft": "ttft"}
-        )
-        if not filters.models:  # which totals do not know of models
-            kinds["overhead"] = "overhead"
-        keys = ("kind", "start_ms", "provider", "octave")
+        kinds = _OF_MODELS if filters.models else _OF_PROVIDERS
+        if models is None:
+            for (kind,), counts in _read(connection, account_id, table, piece, filters, kinds, ("kind", "octave")):
+                counted.add(kinds[kind], range.from_ms, "", counts)
+            continue
+        keys: tuple[str, ...] = ("kind", "start_ms", "provider", "octave")
         for (kind, start, provider), counts in _read(connection, account_id, table, piece, filters, kinds, keys):
             counted.add(kinds[kind], starts[bisect_right(starts, start) - 1], provider, counts)
         if models:
             only = Filters(filters.provider, tuple(models))
-            of_model = {"model_latency": "latency", "model_ttft": "ttft"}
             keys = ("kind", "provider", "model", "octave")
-            for (kind, provider, model), counts in _read(connection, account_id, table, piece, only, of_model, keys):
-                counted.add_model(of_model[kind], provider, model, counts)
+            for (kind, provider, model), counts in _read(connection, account_id, table, piece, only, _OF_MODELS, keys):
+                counted.add_model(_OF_MODELS[kind], provider, model, counts)
     return counted
 
 

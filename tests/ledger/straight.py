@@ -165,8 +165,7 @@ def _time(sums: _Sums, size: str, key: tuple[int, int, str, str], row: Row) -> N
     waiting = row["provider_us"]
     times = [("model_latency", model, row["latency_us"]), ("model_ttft", model, row["ttft_us"])]
     times.append(("overhead", "", row["latency_us"] - waiting if waiting else 0))
-    if size == "days":
-        times += [("latency", "", row["latency_us"]), ("ttft", "", row["ttft_us"])]
+    times += [("latency", "", row["latency_us"]), ("ttft", "", row["ttft_us"])]
     for kind, name, us in times:
         if number := bucket(us):
             octave, column = divmod(number, WIDTH)
