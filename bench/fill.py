@@ -108,10 +108,20 @@ def _begin(database: Database, size: Size) -> tuple[list[int], int, int]:
     return ids, hour_start("UTC", now_ms()) - size.days * 24 * HOUR_MS, 0
 
 
+def greatest_email(size: Size) -> str:
+    """The address of the account that nine of ten calls are of."""
+    return f"{size.accounts // 2}@example.com"
+
+
 def greatest_account(connection: Connection, size: Size) -> int:
-    """The account that nine of ten calls are of."""
-    wanted = f"{size.accounts // 2}@example.com"
+    """That account."""
+    wanted = greatest_email(size)
     return next(int(row.id) for row in accounts.list_accounts(connection) if row.email == wanted)
+
+
+def small_account(connection: Connection) -> int:
+    """One of the others."""
+    return int(accounts.list_accounts(connection)[0].id)
 
 
 class Spent:

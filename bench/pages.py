@@ -22,8 +22,10 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from bench import proc, sides
+from bench.beside import beside_pages
 from bench.client import Visitor
-from bench.fill import Size, fill, greatest_account, models
+from bench.fill import Size, fill, greatest_account, greatest_email, models, small_account
+from bench.waits import longest_waits
 from metrion.accounts.sessions import start_session
 from metrion.config import Settings
 from metrion.kit.clock import DAY_MS, now_ms
@@ -244,12 +246,14 @@ def most_memory(pid: int) -> Iterator[list[int]]:
 # ── the server ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def sign_in(data: Path, size: Size) -> str:
-    """The cookie of a session of the account with most calls; while no server runs."""
+def sign_in(data: Path, size: Size) -> tuple[int, tuple[str, str]]:
+    """The account with most calls, and cookies of sessions of it and of a small one; while no server runs."""
     database = open_writer(Settings(data_dir=data))
     try:
         with database.begin() as connection:
-            return start_session(connection, greatest_account(connection, size), "bench", "127.0.0.1")
+            account_ids = (greatest_account(connection, size), small_account(connection))
+            great, small = (start_session(connection, one, "bench", "127.0.0.1") for one in account_ids)
+            return account_ids[0], (great, small)
     finally:
         database.close()
 
@@ -267,16 +271,20 @@ def serving(product: sides.Metrion) -> Iterator[int]:
 def run(data: Path, folder: Path, wanted: list[str], size: Size, rounds: int, seconds: float) -> None:
     """Make the database where it is not there yet, and measure the parts that are wanted."""
     fill(data, size)
-    cookie = sign_in(data, size)
+    account_id, cookies = sign_in(data, size)
     if "pages" in wanted or "csv" in wanted:
         product = sides.Metrion(folder, "http://127.0.0.1:9", data=data)
         with serving(product) as pid:
-            visitor = Visitor(product.port, cookie)
+            visitor = Visitor(product.port, cookies[0])
             if "pages" in wanted:
                 all_pages(visitor, pid, rounds)
             if "csv" in wanted:
                 download(visitor, pid, size)
             visitor.close()
+    if "proxy" in wanted:
+        beside_pages(folder, data, cookies[0], seconds)
+    if "waits" in wanted:
+        longest_waits(folder, data, account_id, greatest_email(size), cookies, seconds)
 
 
 def main() -> None:
