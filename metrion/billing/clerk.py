@@ -21,7 +21,7 @@ from metrion.storage.database import Connection
 
 GONE = "gone"  # in the place of a subscription's status: Stripe has deleted the customer
 GOES_ON = ("trialing", "active", *OWED)  # whoever has such a subscription needs no other one
-_ROUNDS = 3  # of looking and ending what is paid for twice
+_ROUNDS = 5  # of looking: again where somebody else was faster, and after ending what is paid for twice
 log = structlog.get_logger("metrion.billing")
 
 
@@ -97,29 +97,37 @@ class Clerk:
         for _ in range(_ROUNDS):
             row = await self._desk.read(partial(stored.find_billing, account_id=account_id))
             if row is None:
-                break
-            customer_id = row.customer_id
-            state = await self._desk.ask(lambda stripe, which=customer_id: stripe.state_of(which))  # type: ignore[misc]
-            apply = partial(self._apply, account_id=account_id, customer_id=customer_id, state=state)
-            applied = await self._desk.change(apply, of=account_id)
+                return changes
+            state = await self._desk.ask(lambda stripe, which=row.customer_id: stripe.state_of(which))  # type: ignore[misc]
+            applied = await self._desk.change(partial(self._apply, asked=row, state=state), of=account_id)
+            if applied is None:
+                continue
             changes += applied.changes
             if not applied.surplus:
-                break
+                return changes
             for one in applied.surplus:
                 await self._desk.ask(lambda stripe, which=one.id: stripe.cancel_and_refund(which))  # type: ignore[misc]
                 log.warning("second_subscription_refunded", account_id=account_id, subscription=one.id)
                 changes.append(f"second subscription {one.id} cancelled and refunded")
-        return changes
+        raise BillingError("what Stripe says changes faster than it can be taken over")
 
-    def _apply(self, connection: Connection, account_id: int, customer_id: str, state: State) -> _Applied:
+    def _apply(self, connection: Connection, asked: Any, state: State) -> _Applied | None:
+        """Take over what Stripe said; None where it must be asked again.
+
+        That is so where another answer was taken over since we asked (in another process, for here one waits for the
+        other): which of the two is older nobody can tell.
+        """
+        account_id = asked.account_id
         row = stored.find_billing(connection, account_id)
-        if row is None or row.customer_id != customer_id:  # deleted, or another customer, while Stripe was asked
+        if row is None or row.customer_id != asked.customer_id:  # deleted, or another customer, while Stripe was asked
             return _Applied([])
+        if row.asked_ms != asked.asked_ms:
+            return None
         (account,) = list_accounts(connection, account_id)
         now, ends = now_ms(), account.grace_ends_ms
         standing = judge(state, None if ends is None else ends - GRACE_MS, now)
         before, after = row.status, _status(state, standing.subscription)
-        self._save(connection, account_id, standing.subscription, after, state, now)
+        self._save(connection, account_id, standing.subscription, after, state, max(now, (row.asked_ms or 0) + 1))
         changes = [] if before == after else [_change("subscription", before, after)]
         move = self._move(connection, account, standing)
         if move.before != move.after:
@@ -128,7 +136,13 @@ class Clerk:
         return _Applied(changes, standing.surplus)
 
     def _save(
-        self, connection: Connection, account_id: int, shown: Subscription | None, status: str, state: State, now: int
+        self,
+        connection: Connection,
+        account_id: int,
+        shown: Subscription | None,
+        status: str,
+        state: State,
+        asked_ms: int,
     ) -> None:
         stored.update_billing(
             connection,
@@ -137,7 +151,7 @@ class Clerk:
             status=status,
             ends_ms=shown.ends_ms if shown else None,
             renews_ms=shown.renews_ms if shown else None,
-            asked_ms=now,
+            asked_ms=asked_ms,
         )
         invoices = [
             {name: getattr(one, name) for name in ("id", "number", "status", "created_ms", "amount", "currency")}

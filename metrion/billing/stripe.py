@@ -217,7 +217,14 @@ class Stripe:
             )
             for invoice in found.auto_paging_iter():
                 self._undo(invoice.to_dict())
+            self._cancel(subscription_id)
+
+    def _cancel(self, subscription_id: str) -> None:
+        try:
             self._api.subscriptions.cancel(subscription_id, {"invoice_now": False, "prorate": False})
+        except stripe.InvalidRequestError as problem:
+            if problem.code != "resource_missing":  # as Stripe says of one that is cancelled already
+                raise
 
     def _undo(self, invoice: Mapping[str, Any]) -> None:
         if invoice["status"] == "open":
@@ -245,7 +252,7 @@ class Stripe:
         with _asking():
             for one in self._api.subscriptions.list({"customer": customer_id, "limit": _PAGE}).auto_paging_iter():
                 if one.status not in _OVER:
-                    self._api.subscriptions.cancel(one.id)
+                    self._cancel(one.id)
             self._api.customers.delete(customer_id)
 
     def _expire_checkouts(self, customer_id: str) -> None:
