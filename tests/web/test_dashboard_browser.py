@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -140,6 +141,70 @@ def test_a_series_can_be_switched_off_and_stays_so_while_requests_come(page: Pag
     assert time.monotonic() - began < 3
     expect(button).to_have_attribute("aria-pressed", "false")
     assert list(page.evaluate(OPTION, "chart-cost")["legend"][0]["selected"].values()).count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "figure"),
+    [
+        ("/dashboard?range=24h", "#stat-requests .stat-figure"),
+        ("/dashboard/costs?provider=openai", "#stat-cost .stat-figure"),
+        ("/dashboard/latency", "main tr:has-text('OpenAI') td.number"),
+        ("/dashboard/errors?range=24h", "#stat-rate .stat-beside"),
+        ("/dashboard/sources?sort=requests", "main tr:has-text('Without a name') td[data-label=Requests]"),
+    ],
+)
+def test_a_request_made_now_is_on_each_tab_within_three_seconds(
+    page: Page, metrion: Metrion, path: str, figure: str
+) -> None:
+    page.goto(metrion.origin + path)
+    shown = page.locator(figure).first
+    before = (shown.get_attribute("title"), shown.text_content())
+    page.mouse.move(0, 0)
+    began = time.monotonic()
+    send_call(metrion)
+    while (shown.get_attribute("title"), shown.text_content()) == before:
+        assert time.monotonic() - began < 3
+        page.wait_for_timeout(50)
+    assert page.url == metrion.origin + path
+
+
+def test_an_address_opens_as_it_was_left(page: Page, metrion: Metrion) -> None:
+    """Tab, range, filter and choices are all in the address; somebody who opens it sees the same figures."""
+    open_tab(page, "Costs")
+    page.locator("#range-menu > summary").click()
+    page.get_by_role("link", name="30 days").click()
+    page.wait_for_url("**range=30d*")
+    page.get_by_text("Filter", exact=True).click()
+    page.get_by_label("Requester", exact=True).fill("bot")
+    page.get_by_role("button", name="Show").last.click()
+    page.wait_for_url("**requester=bot*")
+    page.get_by_role("link", name="Token class").click()
+    page.wait_for_url("**by=class*")
+    page.get_by_role("link", name="Tokens", exact=True).click()
+    page.wait_for_url("**of=tokens*")
+    expect(page.get_by_role("heading", name="Tokens by class")).to_be_visible()
+    query = sorted(page.url.partition("?")[2].split("&"))
+    assert query == ["by=class", "of=tokens", "range=30d", "requester=bot"]
+    left = page.locator("#board").inner_text()
+    page.goto("about:blank")
+    page.go_back()
+    assert page.locator("#board").inner_text() == left
+    another = page.context.new_page()
+    another.goto(page.url)
+    assert another.locator("#board").inner_text() == left
+    another.close()
+
+
+def test_days_of_ones_own_are_chosen_by_keyboard(page: Page) -> None:
+    today = datetime.now(UTC).date()
+    page.locator("#range-menu > summary").focus()
+    page.keyboard.press("Enter")
+    for label, day in (("From", today - timedelta(3)), ("To", today - timedelta(1))):
+        page.get_by_label(label, exact=True).fill(day.isoformat())
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/dashboard?from={today - timedelta(3)}&to={today - timedelta(1)}*")
+    expect(page.locator("#table-cost tbody tr")).to_have_count(3)
+    expect(page.get_by_role("button", name="Live")).to_have_count(0)  # it is over
 
 
 def test_updates_can_be_paused_and_wait_for_whoever_reads(page: Page, metrion: Metrion) -> None:

@@ -436,11 +436,14 @@ def test_search_panel_and_keys_in_a_browser(house: House, pro: Browser, chromium
         expect(page).to_have_url(f"{origin}/logs?range=30d&status=5xx&q=grok")
         expect(page.locator(".row-link[data-htmx-powered]")).to_have_count(4)
         links = [link.get_attribute("href") for link in page.locator(".row-link").all()]
-        page.locator("h1").click()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.locator("h1").click()  # leaves the search, which must not replace the lines
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         expect(page.locator("#panel")).to_be_visible()
         expect(page).to_have_url(f"{origin}{links[0]}")
+        assert [url for url in asked if "/logs?" in url] == []
         page.keyboard.press("ArrowDown")
         expect(page).to_have_url(f"{origin}{links[1]}")
         expect(page.locator("#panel #request-id")).to_have_text(str(links[1])[6:])
@@ -448,6 +451,35 @@ def test_search_panel_and_keys_in_a_browser(house: House, pro: Browser, chromium
         expect(page.locator("#panel")).not_to_be_visible()
         expect(page).to_have_url(f"{origin}/logs?range=30d&status=5xx&q=grok")
         assert page.locator("[data-csv]").get_attribute("href") == "/logs.csv?range=30d&status=5xx&q=grok"
+
+
+@needs_chromium
+def test_what_is_exported_and_linked_to_is_what_is_seen(house: House, pro: Browser, chromium: Chromium) -> None:
+    """The CSV has the lines' filters, and a request's address opens it for whoever may see it."""
+    origin = house.metrion.origin
+    with opened(chromium, f"{origin}/logs?provider=grok&range=30d", pro.cookies) as page:
+        page.select_option("#status", "2xx")
+        page.wait_for_url("**status=2xx*")
+        expect(page.locator("#log [role=status]")).to_contain_text("39 requests")
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name="Export CSV").click()
+        rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text(), newline="")))
+        assert len(rows) == 39
+        assert {(row["provider"], row["status"]) for row in rows} == {("grok", "200")}
+        page.locator(".row-link[data-htmx-powered]").first.click()
+        expect(page.locator("#panel")).to_be_visible()
+        link, one = page.url, page.locator("#request-id").inner_text()
+        assert link == f"{origin}/logs/{one}"
+        page.reload()
+        expect(page.locator("#request-id")).to_have_text(one)
+        expect(page.locator("#panel")).to_have_count(0)  # a page of its own
+        page.go_back()
+        expect(page.locator("#log tbody tr")).to_have_count(39)
+        page.get_by_role("link", name="Provider Grok").click()
+        page.wait_for_url(f"{origin}/logs?range=30d&status=2xx")
+        page.go_back()
+        expect(page.locator("#log tbody tr")).to_have_count(39)
+        expect(page.locator("#status")).to_have_value("2xx")
 
 
 @needs_chromium

@@ -47,6 +47,9 @@
     if (event.target === panel) panel.close(); // beside it
   });
 
+  // Whoever leaves the search has had its lines already: they must not be replaced under the click that leaves it.
+  document.getElementById("q").addEventListener("change", (event) => event.stopPropagation());
+
   // ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
