@@ -12,6 +12,7 @@ from uuid import uuid4
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, ViewportSize
 
+from tests.alerts.receiver import OK, Receiver, answer
 from tests.fake_provider import FakeProvider, Script
 from tests.fake_provider.samples import anthropic_message, chat_body, provider_error
 from tests.mail_server import MailServer
@@ -56,10 +57,12 @@ def open_house(folder: Path, fake: FakeProvider) -> Iterator[House]:
     """Everybody has moved in. `folder`: for the data directories."""
     with ExitStack() as held:
         mail = held.enter_context(MailServer())
-        mailing = _started(held, folder / "mailing", fake, {"METRION_SMTP_URL": mail.url})
+        hooks = held.enter_context(Receiver(OK, answer(503, b"The bot is being deployed."), OK))
+        sending = {"METRION_SMTP_URL": mail.url, "METRION_ALLOW_PRIVATE_WEBHOOKS": "on"}
+        mailing = _started(held, folder / "mailing", fake, sending)
         silent = _started(held, folder / "silent", fake, {"METRION_FREE_MONTHLY_REQUESTS": str(MONTH)})
         house = House(mailing, silent, mail, fake)
-        house.cookies["ada"] = _ada(house).cookies
+        house.cookies["ada"] = _ada(house, hooks).cookies
         house.cookies["eve"] = signed_up(silent, None, "eve@example.com").cookies
         silent.create_account("guest@example.com", keys=())
         house.cookies["guest"] = by_link(silent, "guest@example.com").cookies
@@ -85,8 +88,10 @@ def ask(metrion: Metrion, token: str, script: Script | None = None, requester: s
     return exchange(metrion.port, "POST", CHAT, headers, CHAT_BODY).status
 
 
-def _ada(house: House) -> Browser:
-    """A name, every provider's key, calls of many kinds, three sessions, and an address that waits for its codes."""
+def _ada(house: House, hooks: Receiver) -> Browser:
+    """A name, every provider's key, calls of many kinds, rules and webhooks, three sessions, and an address that waits
+    for its codes.
+    """
     metrion, email = house.mailing, "ada@example.com"
     browser = signed_up(metrion, house.mail, email)
     for provider in PROVIDERS:
@@ -105,11 +110,35 @@ def _ada(house: House) -> Browser:
         [("x-api-key", token), ("x-fake", anthropic_message().header())],
         b'{"model":"claude-sonnet-4-5","max_tokens":9,"messages":[]}',
     )
+    _tell(browser, hooks)
     for _ in range(2):
         by_link(metrion, email)
     browser.get("/settings/profile")
     browser.submit("/settings/profile/email", email="ada@analytical.example.com")
     return browser
+
+
+def _tell(browser: Browser, hooks: Receiver) -> None:
+    """Rules near, over and far from their limits, and webhooks: one that works by now, one that is off."""
+    webhook = "/settings/alerts/webhooks/new"
+    browser.get(webhook)
+    path = browser.submit(webhook, url=f"{hooks.origin}/told", name="Our bot").path
+    browser.get(webhook)
+    slack = browser.submit(webhook, url="https://hooks.slack.com/services/T0/B0/x", kind="slack").path
+    browser.submit(f"{slack}/switch")
+    for at in (1, 2):
+        browser.get(path)
+        browser.submit(f"{path}/test")
+        hooks.wait_for(at)
+    for kind, fields in (
+        ("budget", {"limit": "250", "currency": "EUR", "name": "Everything this month"}),
+        ("volume", {"limit": "14", "span": "week"}),
+        ("error_count", {"limit": "2", "name": "Failures at <night>"}),
+        ("latency", {"limit": "900"}),
+    ):
+        browser.get(f"/alerts/new?kind={kind}")
+        assert browser.submit("/alerts/new", **fields).path == "/alerts"
+    hooks.wait_for(4)  # the two rules that tell
 
 
 def _boss(metrion: Metrion) -> Browser:

@@ -275,6 +275,28 @@ def press(name: str) -> Act:
     return lambda look: look.press(name)
 
 
+def open_first(name: str) -> Act:
+    return lambda look: look.page.locator("main").get_by_role("button", name=name, exact=True).first.click()
+
+
+def unusable_limit(look: Look) -> None:
+    look.page.get_by_label("Limit in ms").fill("many")
+    look.press("Make rule")
+    look.sees("Enter a number")
+
+
+def unusable_address(look: Look) -> None:
+    look.page.get_by_label("Address").fill("http://127.0.0.1:9000/hook")
+    look.press("Make webhook")
+    look.sees("private network")
+
+
+def made_webhook(look: Look) -> None:
+    look.page.get_by_label("Address").fill("https://hooks.example.com/metrion")
+    look.press("Make webhook")
+    look.sees("The webhook is made.")
+
+
 def regenerated(look: Look) -> None:
     look.press("Regenerate key")
     look.page.get_by_role("dialog").get_by_role("button", name="Regenerate key").click()
@@ -466,8 +488,21 @@ NAMED = (
     State("statement", "/settings/statements", "ada", open_statement(0)),
     State("statement-of-nothing", "/settings/statements", "ada", open_statement(1)),
     State("statement-gone", "/statement/0123456789abcdef"),
-    State("alerts", "/settings/alerts", "ada"),
-    State("alerts-without-mail", "/settings/alerts", "eve"),
+    State("alerts-filled", "/alerts", "ada"),
+    State("alerts-empty", "/alerts", "eve"),
+    State("alerts-free", "/alerts", "poor"),
+    State("alerts-dialog", "/alerts", "ada", open_first("Delete")),
+    State("alert-new", "/alerts/new?kind=budget", "ada"),
+    State("alert-error", "/alerts/new?kind=latency", "eve", unusable_limit),
+    State("channels-filled", "/settings/alerts", "ada"),
+    State("channels-empty", "/settings/alerts", "eve"),
+    State("channels-free", "/settings/alerts", "poor"),
+    State("webhook-new", "/settings/alerts/webhooks/new", "ada"),
+    State("webhook-error", "/settings/alerts/webhooks/new", "eve", unusable_address),
+    State("webhook-filled", "/settings/alerts/webhooks/1", "ada"),
+    State("webhook-off", "/settings/alerts/webhooks/2", "ada"),
+    State("webhook-made", "/settings/alerts/webhooks/new", "new", made_webhook),
+    State("webhook-dialog", "/settings/alerts/webhooks/1", "ada", press("Replace secret")),
     State("profile-empty", "/settings/profile", "eve"),
     State("profile-filled", "/settings/profile", "ada"),
     State("profile-dialog", "/settings/profile", "ada", press("Log out everywhere")),
