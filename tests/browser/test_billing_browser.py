@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.billing.customers import wait_until
 from tests.billing.stripe_fake import ApiError, StripeFake
 from tests.browser.house import CHAT, CHAT_BODY, TRUST, open_context
+from tests.browser.judge import all_wrong
 from tests.chromium import needs_chromium, watch
 from tests.fake_provider import FakeProvider
 from tests.mail_server import MailServer, text_of
@@ -256,3 +258,43 @@ def test_with_the_account_its_subscription_ends_even_if_stripe_fails_at_first(ad
     wait_until(lambda: "wait to be" not in ada.metrion.call("billing", "list"))
     assert customer not in ada.metrion.call("billing", "list")
     assert ada.email not in ada.metrion.call("account", "list", "--json")
+
+
+# ── how it looks ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_is_wrong_with_any_state_of_the_page(ada: Buyer, chromium: Chromium, axe: str) -> None:
+    """As /settings/billing says it of each state of a subscription, and of a month that is nearly or quite used up."""
+    wrong: dict[str, Any] = {}
+
+    def look(state: str, words: str) -> None:
+        with open_context(chromium, ada.metrion, by_link(ada.metrion, ada.email).cookies) as context:
+            page = context.new_page()
+            complaints = watch(page)
+            page.goto(f"{ada.metrion.origin}/settings/billing")
+            expect(page.get_by_role("main")).to_contain_text(words)
+            if found := all_wrong(page, axe, complaints, acted=False):
+                wrong[state] = found
+
+    look("free", "Upgrade to Pro")
+    ada.statuses(4)
+    look("near", "4 of 5")
+    ada.statuses(1)
+    look("full", "5 of 5")
+    ada.go("/settings/billing")
+    upgrade(ada)
+    look("pro", "Paid for again on")
+    ada.stripe.cancel_at_period_end(ada.subscription)
+    for status, words in (
+        ("active", "is not paid for again"),
+        ("past_due", "Your last payment failed"),
+        ("paused", "Your subscription is paused"),
+        ("unpaid", "Your payments failed"),
+        ("incomplete", "Stripe waits for your first payment"),
+        ("canceled", "Upgrade to Pro"),
+        ("trialing", "Trial"),
+    ):
+        ada.stripe.set_status(ada.subscription, status)
+        ada.metrion.call("billing", "reconcile")
+        look(status, words)
+    assert wrong == {}
