@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.billing.stripe_fake import ApiError, StripeFake
 from tests.conftest import NewMetrion
 from tests.mail_server import MailServer, text_of
 from tests.support import Answer, Metrion, exchange
+from tests.web.people import by_link
 
 CHAT = "/api/proxy/openai/v1/chat/completions"
 BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
@@ -123,6 +125,25 @@ def test_two_browsers_lead_to_one_checkout_that_can_be_paid(ada: Customer) -> No
     assert ada.plan == "pro"
     page = ada.browser.submit("/settings/billing/manage")
     assert "/p/session/" in leads_to(page)
+
+
+def test_two_that_press_upgrade_at_once_make_one_customer_and_one_checkout(
+    selling: Metrion, stripe: StripeFake, email: str
+) -> None:
+    selling.call("account", "create", email, "--plan", "free")
+    browsers = [by_link(selling, email) for _ in range(2)]
+    for browser in browsers:
+        browser.get("/settings/billing")
+    stripe.slow = 0.1
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            ways = list(pool.map(lambda browser: leads_to(browser.submit("/settings/billing/upgrade")), browsers))
+    finally:
+        stripe.slow = 0.0
+    (customer,) = stripe.all("customer", email=email)
+    sessions = stripe.all("checkout.session", customer=customer["id"])
+    assert sorted(one["status"] for one in sessions) == ["expired", "open"]
+    assert next(one["url"] for one in sessions if one["status"] == "open") in ways
 
 
 def test_a_plan_that_was_granted_outlives_a_subscription_and_one_that_is_paid_cannot_be_taken(ada: Customer) -> None:

@@ -243,6 +243,7 @@ def test_with_the_account_its_subscription_ends_even_if_stripe_fails_at_first(ad
     subscription, customer = ada.subscription, ada.stripe.all("customer")[-1]["id"]
     ada.stripe.refuse = lambda asked: ApiError(500, "api_error")
     ada.go("/settings/profile/delete")
+    ada.sees("A subscription ends at once, too: Stripe takes no more payments.")
     ada.press("Mail me the code")
     ada.page.get_by_label("6-digit code").fill(MailServer.code_in(ada.mail.wait_for(ada.email)))
     ada.press("Delete account for good")
