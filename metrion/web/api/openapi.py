@@ -23,8 +23,8 @@ _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number"}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
-_MONEY: Schema = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "description": "Dollars, exact."}
-_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+MONEY: Schema = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "description": "Dollars, exact."}
+ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
@@ -45,7 +45,7 @@ def document(origin: str) -> Schema:
             "/api/v1/logs": _get("Calls, newest first", [*_common(), *_of_logs()], "Calls"),
             "/api/v1/logs/{request_id}": _get(
                 "One call, with its usage object",
-                [{"name": "request_id", "in": "path", "required": True, "schema": _ID}],
+                [{"name": "request_id", "in": "path", "required": True, "schema": ID}],
                 "Call",
                 found=False,
             ),
@@ -117,7 +117,7 @@ def _of_logs() -> list[Schema]:
     return [
         _query("stream", {"enum": ["true", "false"]}),
         _query("q", {"type": "string", "maxLength": 256}, "A part of a name, or an id's beginning."),
-        _query("before", _ID, "`next` of the page before."),
+        _query("before", ID, "`next` of the page before."),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": logs.MOST, "default": 50}),
     ]
 
@@ -169,7 +169,7 @@ def _schemas() -> dict[str, Schema]:
             models=_list(_object(**named, **times)),
             providers=_list(_object(**named, **times)),
         ),
-        "Calls": _object(**head, calls=_list(_object(**call)), next=_or_null(_ID)),
+        "Calls": _object(**head, calls=_list(_object(**call)), next=_or_null(ID)),
         "Call": _object(
             **call,
             usage_raw={"description": "The provider's usage object as it came; null where none did."},
@@ -192,12 +192,12 @@ def _call() -> dict[str, Schema]:
     )
     tokens += ("audio_output", "image", "total")
     return (
-        {"request_id": _ID, "started_at": _MOMENT}
+        {"request_id": ID, "started_at": _MOMENT}
         | dict.fromkeys(texts, _TEXT)
         | {"mode": {"enum": ["stored", "pass_through"]}, "stream": {"type": "boolean"}, "status": _COUNT}
         | {"outcome": _TEXT, "error_message": _or_null(_TEXT), "tool_calls": _COUNTS, "quantities": _COUNTS}
         | {f"{name}_tokens": _COUNT for name in tokens}
-        | {"cost_usd": _or_null(_MONEY), "cost_source": _TEXT, "price_ref": _or_null(_TEXT), "cost_version": _COUNT}
+        | {"cost_usd": _or_null(MONEY), "cost_source": _TEXT, "price_ref": _or_null(_TEXT), "cost_version": _COUNT}
         | dict.fromkeys(("latency_ms", "ttft_ms", "provider_ms"), _NUMBER)
         | {"request_bytes": _COUNT, "response_bytes": _COUNT, "upstream_request_id": _or_null(_TEXT)}
     )
@@ -213,9 +213,9 @@ def _sums() -> dict[str, Schema]:
         "cache_write_5m_tokens",
     )
     counts += ("cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "total_tokens")
-    confidence = dict.fromkeys(("provider", "computed", "estimated"), _MONEY)
+    confidence = dict.fromkeys(("provider", "computed", "estimated"), MONEY)
     confidence |= dict.fromkeys(("unpriced_rows", "unknown_rows"), _COUNT)
-    return dict.fromkeys(counts, _COUNT) | {"cost_usd": _or_null(_MONEY), "confidence": _object(**confidence)}
+    return dict.fromkeys(counts, _COUNT) | {"cost_usd": _or_null(MONEY), "confidence": _object(**confidence)}
 
 
 def _times() -> dict[str, Schema]:
