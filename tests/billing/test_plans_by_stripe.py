@@ -287,6 +287,28 @@ def test_reconciling_repairs_what_no_webhook_told_and_says_what_it_was(
     assert email not in selling.call("billing", "reconcile")
 
 
+def test_reconciling_goes_on_behind_one_that_fails_and_stops_where_all_do(new_metrion: NewMetrion, email: str) -> None:
+    with StripeFake() as stripe:
+        metrion = new_metrion(stripe.settings() | TRUST, plan="free")
+        people = [new_customer(metrion, stripe, f"{number}-{email}") for number in range(4)]
+        for one in people:
+            one.subscribe()
+        stripe.refuse = lambda asked: ApiError(503, "api_error") if people[1].id in asked.path else None
+        told = metrion.call("billing", "reconcile").splitlines()
+        assert f"{people[1].email}: Stripe answered 503: APIError" in told
+        assert [one.plan for one in people] == ["pro", "free", "pro", "pro"]
+        stripe.refuse = lambda asked: ApiError(503, "api_error")
+        asked = len(stripe.asked)
+        done = metrion.run("billing", "reconcile", check=False)
+        assert done.returncode != 0
+        assert "Stripe answered 503" in done.stderr
+        asked_for = {one.path for one in stripe.asked[asked:] if one.path.startswith("/v1/customers/")}
+        assert people[3].id not in str(asked_for)  # after three in a row
+        stripe.refuse = lambda asked: None
+        metrion.call("billing", "reconcile")
+        assert people[1].plan == "pro"
+
+
 def test_a_start_after_a_missed_night_reconciles(new_metrion: NewMetrion, email: str) -> None:
     with StripeFake() as stripe:
         metrion = new_metrion(stripe.settings() | TRUST, plan="free")
