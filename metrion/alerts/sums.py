@@ -21,8 +21,8 @@ from metrion.storage.alerts import Rule
 from metrion.storage.database import Connection
 from metrion.storage.rows import COLUMNS, Row
 
-FILL_SECONDS = 0.03  # of a step, which holds the writer
-_FILL_ROWS = 500
+FILL_SECONDS = 0.025  # of a step, which holds the writer
+_FILL_ROWS = 250
 
 _Cell = tuple[str, str, str, int]  # provider, model, requester, minute; "" for a name that no rule asks for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,16 +12,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from metrion.alerts import sums
-from metrion.alerts.fill import fill_some
+from metrion.alerts.fill import Filler, fill_some
 from metrion.alerts.sums import refill
 from metrion.alerts.values import measure
 from metrion.kit.clock import HOUR_MS
 from metrion.ledger import reprice
 from metrion.ledger.reprice import Scope
 from metrion.ledger.writer import write_calls
+from metrion.storage import accounts
 from metrion.storage import alerts as stored
 from metrion.storage.alerts import Rule
 from metrion.storage.database import Database
+from tests.alerts.post_room import PostRoom
 from tests.alerts.rules import PLAIN
 from tests.alerts.test_values import check, house, per_usd, straight
 from tests.ledger.samples import NOON, make_call, rows_of, usage_of
@@ -121,3 +124,24 @@ def test_a_step_is_short_and_a_rule_has_no_value_until_the_last(tmp_path: Path) 
         assert measure(connection, [rule], NOON, per_usd)[0].requests == 20_000
         assert stored.due_accounts(connection) == [1]
     database.close()
+
+
+@pytest.mark.anyio
+async def test_a_server_fills_between_its_batches(tmp_path: Path) -> None:
+    """And whoever waits for the writer waits for a step, not for all of them."""
+    async with PostRoom(tmp_path) as room:
+        await room.change(lambda connection: accounts.add_account(connection, "2@b.c", "pro", NOON))
+        rows = [call_row(NOON - number // 10, number % 10) for number in range(20_000)]
+        await room.writer.run(lambda database: write_rows(database, rows))
+        rule = await room.writer.run(lambda database: begun(database, kind="latency"))
+        assert rule.filled is not None
+        filler = Filler(room.writer.run)
+        filler.start()
+        between = 0
+        async with asyncio.timeout(60):
+            while await room.change(stored.next_unfilled) is not None:
+                between += 1
+        await filler.stop()
+        assert between > 3
+        with room.reader.connect() as connection:
+            assert measure(connection, [rule], NOON, per_usd)[0].requests == 20_000

@@ -63,7 +63,10 @@ async def show(visit: Visit) -> Response:
     def read(connection: Connection) -> tuple[list[_Shown], list[Any]]:
         rules = [rule for rule in stored.rules_of(connection, [account_id]) if rule.kind in KINDS]
         fired = [one for one in stored.alerts_of(connection, account_id, _HISTORY) if one.kind in KINDS]
-        return [_shown(visit, connection, rule, at_ms) for rule in rules], fired
+        filled = [rule for rule in rules if rule.filled is None]
+        values = visit.site.alerts.measure_all(connection, filled, at_ms, keep=False)
+        known = {rule.id: value for rule, value in zip(filled, values, strict=True)}
+        return [_shown(rule, known.get(rule.id), at_ms) for rule in rules], fired
 
     shown, fired = await visit.site.read(read)
     said = visit.take_note(_NOTES)
@@ -71,12 +74,12 @@ async def show(visit: Visit) -> Response:
     return visit.render("alerts/page.html", said=said, shown=shown, fired=fired, **context)
 
 
-def _shown(visit: Visit, connection: Connection, rule: Rule, at_ms: int) -> _Shown:
-    counting = rule.filled is not None
-    value = Value(None, 0) if counting else visit.site.alerts.measure(connection, rule, at_ms, keep=False)
+def _shown(rule: Rule, known: Value | None, at_ms: int) -> _Shown:
+    """A rule with its value; None: its sums are still being made."""
+    value = known or Value(None, 0)
     state = _STATES[level_of(value, rule.threshold)]
     if value.figure is None:
-        state = ("info", "Counting your calls") if counting else ("neutral", "Too few requests")
+        state = ("neutral", "Too few requests") if known else ("info", "Counting your calls")
     if ended(rule, at_ms):
         state = ("neutral", "Over")
     if rule.paused_ms is not None:
