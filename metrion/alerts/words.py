@@ -22,7 +22,8 @@ def amount(kind: str, value: int | None, currency: str = "") -> str:
         return f"{_SIGNS.get(currency, currency + ' ')}{float(exact):,.2f}"
     if kind == "error_rate":
         return f"{float(exact):.4g} %"
-    return f"{round(exact):,} {told.unit}"
+    count = round(exact)
+    return f"{count:,} {told.unit.removesuffix('s') if count == 1 and told.scale == 1 else told.unit}"
 
 
 def title(kind: str, name: str) -> str:
