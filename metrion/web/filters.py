@@ -25,7 +25,7 @@ RANGES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 STATUS = {"2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5, "none": 0}  # the first digit; none: no answer came
 _DEFAULT = "7d"
 _LONGEST_DAYS = 366
-_LONGEST_NAME = 256
+LONGEST_NAME = 256
 _MOST_MODELS = 50
 _HOURS = 24
 
@@ -170,8 +170,8 @@ def read(given: QueryParams) -> Asked:
         first,
         last,
         provider,
-        tuple(model[:_LONGEST_NAME] for model in models[:_MOST_MODELS]),
-        requester[:_LONGEST_NAME],
+        tuple(model[:LONGEST_NAME] for model in models[:_MOST_MODELS]),
+        requester[:LONGEST_NAME],
         status,
         tuple(problems),
     )

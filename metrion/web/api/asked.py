@@ -10,7 +10,7 @@ from metrion.kit.clock import iso
 from metrion.storage.view import Filters, Range
 from metrion.web import filters
 from metrion.web.api.access import Problem, Question
-from metrion.web.filters import STATUS, Asked
+from metrion.web.filters import LONGEST_NAME, STATUS, Asked
 
 COMMON = ("range", "from", "to", "provider", "model", "requester", "status")
 _MANY = ("model",)
@@ -34,8 +34,14 @@ def read(question: Question, more: Collection[str] = ()) -> Asked:
         values = given.getlist(name)
         if len(values) > 1 and name not in _MANY:
             raise Problem(400, f"{name} can be given once.")
+        if not all(value.strip() for value in values):
+            raise Problem(400, f"{name} is empty. Leave it out.")
         if any("\0" in value for value in values):
             raise Problem(400, f"{name} holds a zero byte.")
+        if name in ("model", "requester") and max(map(len, values)) > LONGEST_NAME:
+            raise Problem(400, f"{name} has at most {LONGEST_NAME} characters.")
+    if "range" in given and ("from" in given or "to" in given):
+        raise Problem(400, "Give either range, or from and to.")
     asked = filters.read(given)
     if asked.problems:
         raise Problem(400, asked.problems[0].partition(" Showing ")[0])

@@ -14,12 +14,13 @@ from metrion import __version__
 from metrion.providers import PROVIDERS
 from metrion.storage.dashboard import Basis
 from metrion.web.api import logs, usage
-from metrion.web.filters import RANGES, STATUS
+from metrion.web.filters import LONGEST_NAME, RANGES, STATUS
 from metrion.web.visit import Visit
 
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
+_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number"}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
@@ -97,14 +98,14 @@ def _query(name: str, schema: Schema, description: str = "") -> Schema:
 
 def _common() -> list[Schema]:
     day = {"type": "string", "format": "date"}
-    models = {"type": "array", "items": _TEXT, "maxItems": 50}
+    models = {"type": "array", "items": _NAME, "maxItems": 50}
     return [
         _query("range", {"enum": list(RANGES), "default": "7d"}),
         _query("from", day, "The first day, in place of range; at most 366 days."),
         _query("to", day, "The last day, included."),
         _query("provider", {"enum": list(PROVIDERS)}),
         _query("model", models, "Once for each of several."),
-        _query("requester", {"type": "string", "maxLength": 256}),
+        _query("requester", _NAME),
         _query("status", {"enum": list(STATUS)}, "A class; none: no answer came."),
     ]
 
@@ -116,7 +117,7 @@ def _by() -> Schema:
 def _of_logs() -> list[Schema]:
     return [
         _query("stream", {"enum": ["true", "false"]}),
-        _query("q", {"type": "string", "maxLength": 256}, "A part of a name, or an id's beginning."),
+        _query("q", _NAME, "A part of a name, or an id's beginning."),
         _query("before", ID, "`next` of the page before."),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": logs.MOST, "default": 50}),
     ]
