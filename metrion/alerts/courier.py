@@ -137,18 +137,18 @@ class Courier:
     async def _try(self, delivery: Delivery) -> Outcome:
         began = now_ms()
         if began > delivery.until_ms:  # its account or webhook was off, or we were
-            return Outcome(None, began, 0, 0, False, "it waited for too long, and was not sent")
+            return Outcome(None, began, 0, 0, False, "It waited for too long, and was not sent")
         try:
             target = reveal(self._vault, delivery.account_id, delivery.sealed)
         except (VaultError, msgspec.DecodeError):
-            return Outcome(None, began, 0, 0, False, "its address does not open; enter it again")
+            return Outcome(None, began, 0, 0, False, "Its address does not open; enter it again")
         try:
             body = delivery.body.encode()
             headers = headers_of(delivery.kind, delivery.name, body, target.secret, began // 1000)
             answer = await self._poster.post(target.url.reveal().decode(), body, headers)
         except Exception as problem:  # a fault of ours must not have it sent for ever
             log.error("webhook_failed", why=type(problem).__name__, delivery=delivery.name)
-            answer = Answer(0, now_ms() - began, "it could not be sent")
+            answer = Answer(0, now_ms() - began, "It could not be sent")
         outcome = self._judge(delivery, answer, target)
         log.info(
             "webhook_sent" if answer.ok else "webhook_given_up" if outcome.next_ms is None else "webhook_put_off",

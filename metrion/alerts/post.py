@@ -65,17 +65,17 @@ class Poster:
             async with asyncio.timeout(self._seconds):
                 status, said = await self._post(httpx2.URL(url), body, headers)
         except TimeoutError:
-            return answer(f"no answer within {self._seconds:g} seconds")
+            return answer(f"No answer within {self._seconds:g} seconds")
         except Refused as problem:
             return answer(str(problem), final=True)
         except ssl.SSLCertVerificationError as problem:
-            return answer(f"its certificate does not verify: {problem.verify_message}")
+            return answer(f"Its certificate does not verify: {problem.verify_message}")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, RuntimeError) as problem:
             return answer(_explain(problem))
         if 200 <= status < 300:
             return answer("", status)
         if 300 <= status < 400:
-            return answer("it redirects, which is not followed: enter the address that it leads to", status)
+            return answer("It redirects, which is not followed: enter the address that it leads to", status)
         return answer(said, status)
 
     async def _post(self, url: httpx2.URL, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -128,10 +128,10 @@ def _explain(problem: BaseException) -> str:
     cause: BaseException | None = problem
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate does not verify: {cause.verify_message}"
+            return f"Its certificate does not verify: {cause.verify_message}"
         cause = cause.__cause__ or cause.__context__
     if isinstance(problem, httpx2.ConnectError):
-        return "it cannot be reached"
+        return "It cannot be reached"
     if isinstance(problem, httpx2.HTTPError):
-        return "it hangs up, or what it answers is not HTTP"
-    return "there is no such host"
+        return "It hangs up, or what it answers is not HTTP"
+    return "There is no such host"

@@ -215,7 +215,7 @@ async def test_certificates_are_checked_for_the_name(tmp_path: Path, monkeypatch
             other = await room.add(f"https://other.example.com:{receiver.port}/")
             await room.send(other)
             row = await room.until(other, lambda row: row.tries == 1)
-            assert row.problem.startswith("its certificate does not verify: Hostname mismatch")
+            assert row.problem.startswith("Its certificate does not verify: Hostname mismatch")
     assert called[:2] == ["hooks.example.com", "other.example.com"]
     assert len(receiver.received) == 1
 
@@ -257,7 +257,7 @@ async def test_a_name_that_has_no_address(tmp_path: Path) -> None:
         hook = await room.add("https://gone.example.com/")
         await room.send(hook)
         row = await room.until(hook, lambda row: row.tries == 2)
-        assert row.problem == "there is no such host"
+        assert row.problem == "There is no such host"
 
 
 def test_the_systems_resolver_tells_addresses() -> None:

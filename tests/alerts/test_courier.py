@@ -101,10 +101,10 @@ async def test_addresses_and_secrets_stand_nowhere_in_the_files(room: PostRoom, 
     [
         (answer(500, b"boom \x00 <b>loud</b>"), 500, "boom <b>loud</b>"),
         (answer(404), 404, ""),
-        (answer(302, b"", "location: http://127.0.0.1:1/"), 302, "it redirects, which is not followed"),
+        (answer(302, b"", "location: http://127.0.0.1:1/"), 302, "It redirects, which is not followed"),
         (answer(400, b"x" * 5000), 400, "x" * 200),
-        (b"", 0, "it hangs up, or what it answers is not HTTP"),
-        (b"SSH-2.0-OpenSSH_9\r\n", 0, "it hangs up, or what it answers is not HTTP"),
+        (b"", 0, "It hangs up, or what it answers is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9\r\n", 0, "It hangs up, or what it answers is not HTTP"),
     ],
     ids=["500", "404", "redirect", "much said", "hangs up", "no HTTP"],
 )
@@ -141,7 +141,7 @@ async def test_a_silent_receiver_is_left_after_a_while_and_holds_up_nobody(room:
         await received(receiver, 3)
         assert time.monotonic() - began < 0.9  # a second is what the silent one gets
         row = await room.until(slow, lambda row: row.tries == 1, 5)
-        assert row.problem == "no answer within 1 seconds"
+        assert row.problem == "No answer within 1 seconds"
         silent.hold.set()
 
 
@@ -149,7 +149,7 @@ async def test_a_receiver_that_is_not_there(room: PostRoom) -> None:
     hook = await room.add(f"http://127.0.0.1:{free_port()}")
     await room.send(hook)
     row = await room.until(hook, lambda row: row.tries == 2)
-    assert (row.status, row.problem) == (0, "it cannot be reached")
+    assert (row.status, row.problem) == (0, "It cannot be reached")
 
 
 async def test_a_webhook_is_sent_one_thing_at_a_time_the_oldest_first(room: PostRoom, receiver: Receiver) -> None:
@@ -195,7 +195,7 @@ async def test_what_waited_for_more_than_a_day_is_not_sent_late(tmp_path: Path, 
         await room.change(lambda connection: age(connection, LONGEST_MS + 1))
         await room.change(lambda connection: stored.update_webhook(connection, 1, hook.id, disabled_ms=None))
         room.courier.wake()
-        assert (await room.ended(hook)).problem.startswith("it waited for too long")
+        assert (await room.ended(hook)).problem.startswith("It waited for too long")
     assert receiver.received == []
 
 

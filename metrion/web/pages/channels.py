@@ -108,8 +108,14 @@ async def _one(visit: Visit, status: int = 200, errors: dict[str, str] | None = 
         return webhook, stored.deliveries_of(connection, visit.account.id, webhook.id, _LOG)
 
     webhook, log = await visit.site.read(read)
-    context: dict[str, Any] = {"hook": webhook, "log": log, "kinds": KINDS, "path": _path(webhook.id)}
-    context |= {"name": name or webhook.name, "may_have": PLANS[visit.account.plan].alerts}
+    context: dict[str, Any] = {
+        "hook": webhook,
+        "log": log,
+        "path": _path(webhook.id),
+        "title": webhooks.label(webhook),
+        "name": name or webhook.name,
+        "may_have": PLANS[visit.account.plan].alerts,
+    }
     return visit.render("alerts/webhook.html", status, errors=errors, said=visit.take_note(_NOTES), **context)
 
 
