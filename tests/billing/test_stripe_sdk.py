@@ -161,6 +161,8 @@ def test_what_is_paid_twice_is_given_back_once_however_often_one_asks(
     fake._replies.clear()  # and a day had passed
     stripe.cancel_and_refund(subscription)
     stripe.cancel_and_refund(subscription)  # as another process may that saw it before it was over
+    keys = {one.headers["idempotency-key"] for one in fake.asked if one.path == "/v1/refunds"}
+    assert keys == {f"metrion-refund-{refund['payment_intent']}"}  # so that Stripe, too, does it once
     assert len(fake.all("refund")) == 1
     assert fake.all("subscription")[0]["status"] == "canceled"
 
