@@ -89,7 +89,7 @@ def check_main(page: Node, want: Asked, rows: list[Row], *, refusals: bool) -> N
     assert errors.exact == f"{len(failed(now)):,}"
     refused = len(now) - len(reached(now))
     rate = percent(len(failed(now)) / len(reached(now)) if reached(now) else None)
-    assert errors.beside == f"{rate} of requests" + (f" · {refused} refused by Metrion" if refused and refusals else "")
+    assert errors.beside == f"{rate} of requests" + (f" · {refused} refused" if refused and refusals else "")
     spent, latency = told.stat(page, "cost"), told.stat(page, "latency")
     assert spent.exact == exact_usd(cost(now))
     assert latency.text == mean_latency(now)

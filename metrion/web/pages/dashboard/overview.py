@@ -156,12 +156,13 @@ def cost_stat(question: Question, all: Compared, over_time: Sequence[Figures] = 
 def error_stat(question: Question, all: Compared, over_time: Sequence[Figures] = ()) -> Stat:
     """How many requests failed."""
     now, before = all.now, all.before
-    refused = f" · {count(now.refused)} refused by Metrion" if now.refused else ""
+    refused = f" · {count(now.refused)} refused" if now.refused else ""
     return Stat(
         "errors",
         "Errors",
         count(now.errors),
-        "Requests that reached a provider and failed: it answered with an error, fell silent, or could not be reached.",
+        "Requests that reached a provider and failed: it answered with an error, fell silent, or could not be reached."
+        " What Metrion refused never got there, and is counted apart.",
         exact=f"{now.errors:,}",
         beside=f"{percent(now.error_rate)} of requests{refused}",
         href=question.link("/dashboard/errors"),
