@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import repeat
 from random import Random
@@ -15,6 +16,7 @@ from metrion.storage import requesters
 from metrion.storage.dashboard import Compared, Layer, Named, by_model, layers, over_time, sums, whole
 from metrion.storage.database import Connection
 from metrion.storage.folding import next_hour
+from metrion.storage.requesters import Each
 from metrion.storage.search import Greatest, Wanted, find_greatest
 from metrion.storage.view import NOTHING, Figures, Filters, Range, read, read_pairs
 
@@ -55,14 +57,18 @@ def by_requester(
     filters: Filters,
     order: str = "cost_nano",
     limit: int = MOST_REQUESTERS,
+    names: Sequence[str] | None = None,
 ) -> list[Named]:
-    """What the greatest requesters had, by one of the figures; [] where no total can tell within these filters."""
+    """What the greatest requesters had, by one of the figures; [] where no total can tell within these filters.
+
+    `names`: those, where it is known already who they are.
+    """
     if filters.models or filters.status is not None:
         if not filters.requester:
             return []
         found = read_pairs(connection, account_id, range, filters, ("requester",))
     else:
-        found = requesters.sums(connection, account_id, range, filters, order=order, limit=limit)
+        found = requesters.sums(connection, account_id, range, filters, order=order, limit=limit, names=names)
     return [Named(name, told) for (name,), told in found.items()]
 
 
@@ -107,16 +113,19 @@ _LOOKED_AT = 100  # requesters
 _READ = 60_000  # rows of pairs, about
 
 
-def why_it_changed(connection: Connection, account_id: int, range: Range, filters: Filters) -> Why:
+def why_it_changed(
+    connection: Connection, account_id: int, range: Range, filters: Filters, each: tuple[Each, Each] | None = None
+) -> Why:
     """The three pairs of model and requester that explain most of the cost's difference from the period before.
 
-    Of more requesters than can be looked at at once, those that cost most in either period are.
+    Of more requesters than can be looked at at once, those that cost most in either period are. `each`: what all cost
+    now and before, where that is known already.
     """
     both = (range, range.before)
     now, before = (
         sums(connection, account_id, one, filters, (), ("cost_nano",)).get((), NOTHING).cost_nano for one in both
     )
-    candidates, every = _greatest(connection, account_id, range, filters)
+    candidates, every = _greatest(connection, account_id, range, filters, each)
     pairs: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
     if candidates:
         only = filters if filters.requester else msgspec.structs.replace(filters, among=tuple(candidates))
@@ -130,18 +139,18 @@ def why_it_changed(connection: Connection, account_id: int, range: Range, filter
     return Why(now, before, [one for one in changes[:_CHANGES] if one.by_nano * direction > 0], every)
 
 
-def _greatest(connection: Connection, account_id: int, range: Range, filters: Filters) -> tuple[list[str], bool]:
+def _greatest(
+    connection: Connection, account_id: int, range: Range, filters: Filters, each: tuple[Each, Each] | None
+) -> tuple[list[str], bool]:
     """Requesters to look at, those that cost most first, and whether that is all of them."""
     if filters.requester:
         return [filters.requester], True
     only = Filters(filters.provider)
     cost: dict[str, int] = {}
-    for one in (range, range.before):
-        dearest = requesters.sums(
-            connection, account_id, one, only, figures=("cost_nano",), order="cost_nano", limit=_LOOKED_AT + 1
-        )
-        for (name,), told in dearest.items():
-            cost[name] = max(cost.get(name, 0), told.cost_nano)
+    for told in each or (requesters.each(connection, account_id, one, only) for one in (range, range.before)):
+        for name in told.dearest(_LOOKED_AT + 1):
+            if told.cost_nano[name]:
+                cost[name] = max(cost.get(name, 0), told.cost_nano[name])
     models = len(read(connection, account_id, range, filters, ("provider", "model"), ("requests",)))
     most = min(max(_READ // max(2 * len(range.starts) * models, 1), 3), _LOOKED_AT)
     names = sorted(cost, key=lambda name: (-cost[name], name))

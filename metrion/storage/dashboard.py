@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from metrion.storage import requesters
 from metrion.storage.database import Connection
+from metrion.storage.requesters import Each
 from metrion.storage.view import ALL, COUNTS, NOTHING, Figures, Filters, Key, Range, read, read_pairs, total
 
 MOST_SERIES = 6  # layers of a chart; what is left is one more
@@ -189,6 +190,7 @@ class Overview(NamedTuple):
     requesters: int | None  # that have a name; None where the filters are of models or a status
     requesters_before: int | None
     requesters_by_bucket: list[int] | None  # None under any filter
+    each_requester: tuple[Each, Each] | None  # now and before; None under filters but of a provider
 
 
 def overview(connection: Connection, account_id: int, range: Range, filters: Filters) -> Overview:
@@ -196,6 +198,14 @@ def overview(connection: Connection, account_id: int, range: Range, filters: Fil
     models = by_model(connection, account_id, range, filters, _OF_MODELS)
     found = whole(connection, account_id, range, filters)
     told = filters.models or filters.status is not None
+    both = (range, range.before)
+    each = None
+    if not (told or filters.requester):
+        now, before = (requesters.each(connection, account_id, one, filters) for one in both)
+        each = now, before
+        active: list[int | None] = [now.active, before.active]
+    else:
+        active = [None if told else requesters.count(connection, account_id, one, filters) for one in both]
     return Overview(
         all=found.all,
         starts=range.starts,
@@ -204,11 +214,12 @@ def overview(connection: Connection, account_id: int, range: Range, filters: Fil
         cost_by_model=layers(connection, account_id, range, filters, models, found.over_time),
         providers=[one for one in found.providers if one.figures.requests],
         statuses=statuses(connection, account_id, range, filters),
-        requesters=None if told else requesters.count(connection, account_id, range, filters),
-        requesters_before=None if told else requesters.count(connection, account_id, range.before, filters),
+        requesters=active[0],
+        requesters_before=active[1],
         requesters_by_bucket=(
             requesters.count_by_bucket(connection, account_id, range) if filters == Filters() else None
         ),
+        each_requester=each,
     )
 
 

@@ -17,6 +17,7 @@ from metrion.storage.view import Figures, Filters, Piece, Range, pieces, read, r
 
 LATEST = 50
 MOST_LAYERS = 8
+_FEW = 200
 _LOOKED_AT = 20_000  # rows that did not end well, for the latest of them
 
 
@@ -118,7 +119,6 @@ def latest(connection: Connection, account_id: int, range: Range, filters: Filte
         ids < first_id(range.to_ms),
         literal_column("calls.outcome <> 'ok'"),  # the index's own words
     ]
-    looked = select(ids).where(*unwell).order_by(ids.desc()).limit(_LOOKED_AT).subquery()
     wanted = [column.account_id == account_id, or_(column.outcome.not_in(NOT_ERRORS), column.outcome == _REJECTED)]
     if filters.provider:
         wanted.append(column.provider == filters.provider)
@@ -128,8 +128,13 @@ def latest(connection: Connection, account_id: int, range: Range, filters: Filte
         wanted.append(column.requester == filters.requester)
     if filters.status is not None:
         wanted.append(column.status.between(100 * filters.status, 100 * filters.status + 99))
-    query = select(calls).join(looked, looked.c.request_id == ids).where(*wanted).order_by(ids.desc()).limit(LATEST)
-    found: Sequence[Row[Any]] = connection.execute(query).all()
+    found: Sequence[Row[Any]] = []
+    for most in (_FEW, _LOOKED_AT):  # what is joined is sorted, all columns of it
+        looked = select(ids).where(*unwell).order_by(ids.desc()).limit(most).subquery()
+        query = select(calls).join(looked, looked.c.request_id == ids).where(*wanted).order_by(ids.desc()).limit(LATEST)
+        found = connection.execute(query).all()
+        if len(found) == LATEST:
+            break
     return found
 
 

@@ -23,7 +23,7 @@ from metrion.storage.tables import OCTAVE, calls, latency_days, latency_hours
 from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, pieces, standing
 
 MOST_MODELS = 25
-MOST_ROWS = 20_000
+MOST_ROWS = 5000
 
 Counts = Counter[int]  # how many durations, by bucket
 Quantiles = tuple[float | None, float | None, float | None]  # p50, p95 and p99 in microseconds; None of nothing
@@ -103,6 +103,10 @@ class _Counted:
     def add_model(self, kind: str, provider: str, model: str, counts: Mapping[int, int]) -> None:
         self._by_model[kind, provider, model].update(counts)
 
+    def add_one(self, kind: str, start: int, provider: str, model: str, number: int) -> None:
+        self._over_time[kind, start, provider][number] += 1
+        self._by_model[kind, provider, model][number] += 1
+
     def times(self, *, start: int | None = None, provider: str | None = None) -> Times:
         """Those of all calls, of one bucket's or of one provider's."""
         found: defaultdict[str, Counts] = defaultdict(Counter)
@@ -115,6 +119,7 @@ class _Counted:
         return Times(*(_quantiles(self._by_model[kind, provider, name]) for kind in _KINDS))
 
 
+_UNWELL = (0, 4, 5)  # classes of a status that no call which ended well has
 _KINDS = ("latency", "ttft", "overhead")
 _OF_PROVIDERS = {kind: kind for kind in _KINDS}  # kinds of the totals, and what they tell
 _OF_MODELS = {"model_latency": "latency", "model_ttft": "ttft"}
@@ -187,9 +192,13 @@ def _of_rows(
     within = [column.account_id == account_id, ids >= first_id(range.from_ms), ids < first_id(range.to_ms)]
     if filters.requester:
         within += [column.requester == filters.requester, literal_column("calls.requester <> ''")]  # its index's words
+    elif filters.status in _UNWELL:
+        within.append(literal_column("calls.outcome <> 'ok'"))  # its index's words
     names = ("started_ms", "provider", "model", "status", "outcome", "latency_us", "ttft_us", "provider_us")
-    latest = select(*(column[name] for name in names)).where(*within).order_by(ids.desc()).limit(MOST_ROWS)
-    rows = connection.execute(latest).all()
+    # Ids first: asked for all columns at once, SQLite walks through the whole range instead of the index.
+    latest = select(ids).where(*within).order_by(ids.desc()).limit(MOST_ROWS).subquery()
+    same = (column.account_id == account_id) & (ids == latest.c.request_id)
+    rows = connection.execute(select(*(column[name] for name in names)).join(latest, same)).all()
     counted, starts = _Counted(len(rows)), range.starts
     for row in rows:
         if row.outcome == Outcome.REJECTED.value or not _matches(row, filters):
@@ -200,8 +209,7 @@ def _of_rows(
             times["overhead"] = row.latency_us - row.provider_us
         for kind, us in times.items():
             if number := buckets.bucket(us):
-                counted.add(kind, start, row.provider, {number: 1})
-                counted.add_model(kind, row.provider, row.model, {number: 1})
+                counted.add_one(kind, start, row.provider, row.model, number)
     return counted
 
 

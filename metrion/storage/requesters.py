@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
+from heapq import nsmallest
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -15,7 +17,19 @@ from metrion.storage.database import Connection
 from metrion.storage.tables import requester_dates, requester_days, requester_hours, requester_running
 from metrion.storage.totals import ALL as EVERY_PROVIDER
 from metrion.storage.totals import Fold
-from metrion.storage.view import ALL, Figures, Filters, Key, Piece, Range, maker, pieces, standing, sum_of, whole_days
+from metrion.storage.view import (
+    ALL,
+    Figures,
+    Filters,
+    Key,
+    Piece,
+    Range,
+    columns_of,
+    maker,
+    pieces,
+    standing,
+    whole_days,
+)
 
 _LONGEST_MONTH_MS = 32 * DAY_MS
 
@@ -95,13 +109,13 @@ def sums(
     *,
     order: str = "requests",
     limit: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> dict[Key, Figures]:
     """Sums by "requester", "provider", both or neither, of one provider or requester where the filters name one.
 
-    The first `limit`, the greatest of `order` (one of `figures`) first.
+    The first `limit`, the greatest of `order` (one of `figures`) first; only of `names`, where these are given.
     """
-    names = None
-    if limit is not None and tuple(by) == ("requester",) and len(figures) > 1:
+    if names is None and limit is not None and tuple(by) == ("requester",) and len(figures) > 1:
         # One figure of all requesters, then all figures of the greatest: most of the work is adding up.
         names = _greatest(connection, account_id, range, filters, order, limit)
     both = _everything(connection, account_id, range, filters, by, figures, names).subquery()
@@ -121,6 +135,33 @@ def _greatest(
     query = select(every.c.requester).group_by(every.c.requester)
     greatest = query.order_by(func.sum(every.c[order]).desc(), every.c.requester).limit(limit)
     return list(connection.execute(greatest).scalars())
+
+
+class Each(NamedTuple):
+    """What each requester of a range cost and how many requests of it reached a provider."""
+
+    cost_nano: dict[str, int]
+    requests: dict[str, int]
+
+    @property
+    def active(self) -> int:
+        """How many that have a name sent a request to a provider."""
+        return sum(bool(name) and requests > 0 for name, requests in self.requests.items())
+
+    def dearest(self, number: int) -> list[str]:
+        """Those that cost most."""
+        return nsmallest(number, self.cost_nano, key=lambda name: (-self.cost_nano[name], name))
+
+
+def each(connection: Connection, account_id: int, range: Range, filters: Filters) -> Each:
+    """Every requester that had anything, refusals too."""
+    every = _everything(
+        connection, account_id, range, filters, ("requester",), ("cost_nano", "requests", "refused")
+    ).subquery()
+    sums = (func.sum(every.c[name]) for name in ("cost_nano", "requests", "refused"))
+    found = connection.execute(select(every.c.requester, *sums).group_by(every.c.requester))
+    had = [row for row in found if any(row[1:])]
+    return Each({row[0]: row[1] for row in had}, {row[0]: row[2] for row in had})
 
 
 def count(connection: Connection, account_id: int, range: Range, filters: Filters) -> int:
@@ -216,8 +257,8 @@ def _hours(account_id: int, piece: Piece, filters: Filters, by: Sequence[str], f
     column = requester_hours.c
     where = [column.account_id == account_id, column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     where += _named(column, filters)
-    keys = [column[name] for name in by]
-    return select(*keys, *(sum_of(requester_hours, name).label(name) for name in figures)).where(*where).group_by(*keys)
+    columns = columns_of(requester_hours, tuple(by), tuple(figures))
+    return select(*columns).where(*where).group_by(*columns[: len(by)])
 
 
 def _sums_of(
@@ -234,9 +275,13 @@ def _sums_of(
     if not filters.provider:
         every = column.provider == EVERY_PROVIDER
         where.append(~every if "provider" in by else every)
-    return select(*(column[name] for name in by), *((sign * column[name]).label(name) for name in figures)).where(
-        *where
-    )
+    return select(*_signed(table, tuple(by), tuple(figures), sign)).where(*where)
+
+
+@lru_cache(maxsize=256)
+def _signed(table: Table, by: tuple[str, ...], figures: tuple[str, ...], sign: int) -> tuple[ColumnElement[Any], ...]:
+    """What to select of days: kept, for making it takes a while."""
+    return (*(table.c[name] for name in by), *((sign * table.c[name]).label(name) for name in figures))
 
 
 def _named(column: Any, filters: Filters) -> list[ColumnElement[bool]]:

@@ -177,10 +177,15 @@ def find_greatest(connection: Connection, account_id: int, wanted: Wanted, sort:
     if not of_tops and len(tops) > PAGE:  # the first page is among them
         return Greatest(_these(connection, account_id, tops[:PAGE], sort), True, False)
     value, ids = _VALUES[sort], calls.c.request_id
-    matching = (*_range(account_id, wanted), *_filters(calls.c, wanted), value.is_not(None))
-    if of_tops:
-        matching = (*matching, ids.in_(tops))
-    ordered = select(ids).where(*matching).order_by(value.desc(), ids.desc()).offset(page * PAGE).limit(PAGE + 1)
+    query = select(ids).where(*_filters(calls.c, wanted), value.is_not(None))
+    if of_tops:  # with the range beside its ids, SQLite would walk through the range
+        query = query.where(calls.c.account_id == account_id, ids.in_(tops))
+    elif _indexed(wanted):  # as it would beside an index
+        looked = _looked_at(account_id, wanted, SORTED, columns=("request_id",))
+        query = query.join(looked, (calls.c.account_id == account_id) & (ids == looked.c.request_id))
+    else:
+        query = query.where(*_range(account_id, wanted))
+    ordered = query.order_by(value.desc(), ids.desc()).offset(page * PAGE).limit(PAGE + 1)
     found = list(connection.execute(ordered).scalars())
     return Greatest(_these(connection, account_id, found[:PAGE], sort), len(found) > PAGE, of_tops)
 
@@ -199,12 +204,13 @@ def _is_filtered(wanted: Wanted) -> bool:
 def _has_many(connection: Connection, account_id: int, wanted: Wanted) -> bool:
     """Whether more than SORTED rows would be looked at: by totals where these can tell, else by counting."""
     if not _indexed(wanted) and not _id_prefix(wanted):
-        every = Wanted(wanted.from_ms, wanted.to_ms)
-        counted = _count_by_totals(connection, account_id, every)
         first = next_row(connection, account_id, wanted.from_ms)
-        # Totals also tell of rows that are deleted; they know none of these where the range's first hour has rows.
-        if counted is not None and first is not None and first < wanted.from_ms + HOUR_MS:
-            return counted.number > SORTED
+        fold = find_folds(connection, [account_id])[account_id]
+        # Totals also tell of rows that are deleted, which are older than any that is there.
+        since = wanted.from_ms if first is None else max(wanted.from_ms, hour_start(fold.time_zone, first) + HOUR_MS)
+        counted = _count_by_totals(connection, account_id, Wanted(since, max(wanted.to_ms, since)))
+        if counted is not None and counted.number > SORTED:
+            return True
     return _last_looked_at(connection, account_id, wanted, SORTED + 1) is not None
 
 
@@ -299,7 +305,7 @@ def _indexed(wanted: Wanted) -> list[ColumnElement[bool]]:
     """What an index leads to; it needs the condition that it was made with, word for word."""
     if wanted.requester:
         return [literal_column("calls.requester <> ''"), calls.c.requester == wanted.requester]
-    if wanted.status in (0, 3, 4, 5):
+    if wanted.status in (0, 4, 5):
         return [literal_column("calls.outcome <> 'ok'")]
     return []
 

@@ -56,7 +56,10 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
         return None
     money = views.money_unit(question)
     colours = views.model_colours(question, found.cost_by_model, found.models)
-    by_requester = views.sums_by_name(costs.by_requester(*asked, limit=_TOP_REQUESTERS), lambda one: one.cost_nano)
+    each = found.each_requester
+    top = each[0].dearest(_TOP_REQUESTERS) if each else None
+    dearest = costs.by_requester(*asked, limit=_TOP_REQUESTERS, names=top)
+    by_requester = views.sums_by_name(dearest, lambda one: one.cost_nano)
     return {
         "stats": main_stats(question, found),
         "compared": views.compared(question),
@@ -64,7 +67,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
         "cost_how": views.COST_HOW,
         "sources": views.sources_text(question, now),
         "cost_chart": views.stacked(question, "cost", "Cost by model", money, found.cost_by_model, colours),
-        "why": _why(question, costs.why_it_changed(*asked)),
+        "why": _why(question, costs.why_it_changed(*asked, each)),
         "tokens_chart": tokens_chart(question, found.over_time),
         "providers": views.bars(
             views.sums_by_name(found.providers, lambda one: one.cost_nano),
