@@ -26,11 +26,11 @@ from metrion.storage.folding import MANY, RECENT_MS
 from metrion.storage.totals import HOURS, Fold, find_folds, save_folds
 
 GRACE_MS = 600_000  # after an hour's end, for calls that began in it; later ones cost a little more
-STEP_SECONDS = 0.05
+STEP_SECONDS = 0.02
 _PAIR_GRACE_MS = 120_000  # after a row's start
-_STEP_ROWS = 10_000
+_STEP_ROWS = 1000
 _ACCOUNTS = 100  # looked at in one step
-_CLEARED = 2000  # rows in one statement
+_CLEARED = 1000  # rows in one statement
 _LOOK_SECONDS = 5.0
 _RETRY_SECONDS = 60.0
 log = structlog.get_logger("metrion.ledger")
@@ -207,7 +207,7 @@ def _count_again(connection: Connection, fold: Fold) -> Fold:
         fold = fold._replace(old_zone=None, moved_ms=0)
         save_folds(connection, [fold])
         return fold
-    from_ms = hour_start(fold.time_zone, last)
+    from_ms = last // QUARTER_MS * QUARTER_MS  # the least that is counted in one hour
     rows = folding.rows_between(connection, fold.account_id, from_ms, fold.moved_ms)
     old_hours = {fold.hour(ms) for ms in (from_ms, last)}
     totals.count(connection, (), rows)
