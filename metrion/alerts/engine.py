@@ -33,7 +33,9 @@ from metrion.storage.webhooks import webhooks_of
 
 PAUSE_MS = DAY_MS  # between two warnings, or two alerts, of a rule
 TEST_PAUSE_MS = 12 * HOUR_MS
-_AGAIN_SECONDS = 1.0  # between two looks at one account
+_AGAIN_SECONDS = 1.0  # between two looks at one account, at least
+_REST = 100  # times what a look took, so that looking takes no more than a hundredth of the writer's time
+_LONGEST_REST_SECONDS = 2.0  # whatever it takes: a line that is crossed is told within 5 s
 _LOOK_SECONDS = 0.2  # for all of them; the rest waits for the next look
 log = structlog.get_logger("metrion.alerts")
 
@@ -50,20 +52,24 @@ class Engine:
         self._letters = Letters(public_url)
         self._mail = mail
         self._wake = wake
-        self._looked: dict[int, float] = {}  # accounts looked at in the last second
+        self._rests: dict[int, float] = {}  # until when (monotonic) an account that was looked at is left alone
 
     def look(self, database: Database) -> None:
-        """Look at the accounts that are due, each at most once a second."""
+        """Look at the accounts that are due, each at most once a second, who waits longest first."""
         now = time.monotonic()
-        self._looked = {account_id: at for account_id, at in self._looked.items() if now - at < _AGAIN_SECONDS}
         with database.begin() as connection:
-            due = [account_id for account_id in stored.due_accounts(connection) if account_id not in self._looked]
+            due = set(stored.due_accounts(connection))
+        self._rests = {account_id: at for account_id, at in self._rests.items() if account_id in due or at > now}
         fired = False
-        for account_id in due:
-            self._looked[account_id] = time.monotonic()
+        for account_id in sorted(due, key=lambda one: self._rests.get(one, 0.0)):
+            began = time.monotonic()
+            if self._rests.get(account_id, 0.0) > now:
+                break
             with database.begin() as connection:
                 fired |= self.evaluate(connection, account_id, now_ms())
-            if time.monotonic() - now > _LOOK_SECONDS:
+            took = time.monotonic() - began
+            self._rests[account_id] = began + min(max(took * _REST, _AGAIN_SECONDS), _LONGEST_REST_SECONDS)
+            if began + took - now > _LOOK_SECONDS:
                 break
         if fired:
             self._wake()

@@ -11,7 +11,7 @@ import pytest
 from metrion.accounts import people
 from metrion.accounts.moves import grant
 from metrion.accounts.vault import Vault, open_vault
-from metrion.alerts import webhooks
+from metrion.alerts import engine, webhooks
 from metrion.alerts.engine import PAUSE_MS, TEST_PAUSE_MS, Engine
 from metrion.config import Settings
 from metrion.kit.clock import HOUR_MS
@@ -162,6 +162,32 @@ def test_accounts_without_rules_are_never_due(home: House) -> None:
     home.send(3)
     with home.database.begin() as connection:
         assert stored.due_accounts(connection) == [1]
+
+
+def test_who_waits_longest_is_looked_at_first(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_LOOK_SECONDS", -1.0)  # time for one
+    monkeypatch.setattr(engine, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_REST", 0)
+    for account_id in (1, 2):
+        add_rule(home.database, account_id=account_id)
+    looked = []
+    for _ in range(4):
+        for account_id in (1, 2):  # both are always busy
+            home.send(1, account_id=account_id)
+        home.engine.look(home.database)
+        with home.database.begin() as connection:
+            [waits] = stored.due_accounts(connection)
+        looked.append(3 - waits)
+    assert looked == [1, 2, 1, 2]
+
+
+def test_an_account_rests_after_a_look(home: House) -> None:
+    add_rule(home.database)
+    for left in ([], [1]):
+        home.send(1)
+        home.engine.look(home.database)
+        with home.database.begin() as connection:
+            assert stored.due_accounts(connection) == left
 
 
 def test_a_look_stopped_before_its_end_is_taken_up_by_the_next(home: House) -> None:
