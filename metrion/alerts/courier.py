@@ -28,7 +28,7 @@ from metrion.storage.database import Database, Engine
 from metrion.storage.webhooks import Delivery, Outcome
 
 PAUSES_MS = (10_000, 60_000, 300_000, 900_000, 3_600_000, 10_800_000)  # before each next try; the last again and again
-LEASE_MS = round(SECONDS * 1000) + 10_000
+LEASE_MS = round(SECONDS * 1000) + 5_000
 _AT_ONCE = 32  # requests under way; an account has at most five webhooks
 _LOOK_SECONDS = 30.0  # at most between two looks
 _RETRY_SECONDS = 1.0  # for a database that takes nothing

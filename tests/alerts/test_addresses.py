@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -258,6 +259,31 @@ async def test_a_name_that_has_no_address(tmp_path: Path) -> None:
         await room.send(hook)
         row = await room.until(hook, lambda row: row.tries == 2)
         assert row.problem == "There is no such host"
+
+
+@pytest.mark.anyio
+async def test_a_name_server_that_never_answers_holds_one_thread_and_nobody_up(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    asked, answered = list[str](), threading.Event()
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if host == "slow.example.com":
+            answered.wait(20)
+            raise OSError("nothing")
+        return ["127.0.0.1"]
+
+    async with PostRoom(tmp_path, resolve=resolve, pauses_ms=(10,), seconds=0.2) as room:
+        slow = await room.add(f"http://slow.example.com:{receiver.port}/")
+        good = await room.add(f"http://good.example.com:{receiver.port}/")
+        await room.send(slow, good)
+        assert (await room.ended(good)).delivered
+        row = await room.until(slow, lambda row: row.tries >= 3)
+        assert row.problem == "No answer within 0.2 seconds"
+        assert asked.count("slow.example.com") == 1
+        answered.set()
+        await room.until(slow, lambda row: row.problem == "There is no such host")
 
 
 def test_the_systems_resolver_tells_addresses() -> None:

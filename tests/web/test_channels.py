@@ -228,7 +228,7 @@ def test_tests_are_limited(ada: Browser, receiver: Receiver) -> None:
 
 
 def test_killed_between_an_alert_and_its_delivery_it_is_delivered_by_the_next(new_metrion: NewMetrion) -> None:
-    """The lease of what was on the wire must pass first: some twenty seconds."""
+    """The lease of what was on the wire must pass first: some fifteen seconds."""
     with Receiver() as receiver:
         receiver.hold.clear()
         metrion = new_metrion({"METRION_ALLOW_PRIVATE_WEBHOOKS": "on", **TRUST})
