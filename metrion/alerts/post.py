@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from time import perf_counter
 from typing import NamedTuple
 
 import httpx2
 
 from metrion.alerts.addresses import Place, Refused, check, resolve
+from metrion.alerts.resolver import Resolve, Resolver
 
 SECONDS = 10.0  # for all of it
 _MOST_BYTES = 1024  # of an answer
 _PROBLEM_LENGTH = 200
-_RESOLVERS = 32  # threads: the system's resolver blocks
-
-Resolve = Callable[[str, int], list[str]]
 
 
 class Answer(NamedTuple):
@@ -44,9 +41,7 @@ class Poster:
     def __init__(self, *, allow_private: bool, seconds: float = SECONDS, resolve: Resolve = resolve) -> None:
         self._allow_private = allow_private
         self._seconds = seconds
-        self._resolve = resolve
-        self._asked: dict[tuple[str, int], asyncio.Future[list[str]]] = {}  # look-ups under way
-        self._threads = ThreadPoolExecutor(_RESOLVERS, "metrion-resolve")
+        self._resolver = Resolver(resolve)
         # Not a client, which would keep one receiver's cookies for the next and read whole answers. Certificates are
         # checked against the system's store; proxy variables are ignored.
         self._transport = httpx2.AsyncHTTPTransport(
@@ -98,24 +93,10 @@ class Poster:
 
     async def _find(self, url: httpx2.URL) -> Place:
         port = url.port or (443 if url.scheme == "https" else 80)
-        place = Place(url.host, await asyncio.shield(self._look_up(url.host, port)))
+        place = Place(url.host, await self._resolver.find(url.host, port))
         if not self._allow_private:
             check(place)
         return place
-
-    def _look_up(self, host: str, port: int) -> asyncio.Future[list[str]]:
-        """One look-up of a host at a time: one that takes longer than a request keeps its thread, and no other."""
-        found = self._asked.get((host, port))
-        if found is None:
-            found = asyncio.get_running_loop().run_in_executor(self._threads, self._resolve, host, port)
-            self._asked[host, port] = found
-            found.add_done_callback(lambda done: self._looked_up(host, port, done))
-        return found
-
-    def _looked_up(self, host: str, port: int, done: asyncio.Future[list[str]]) -> None:
-        del self._asked[host, port]
-        if not done.cancelled():
-            done.exception()  # seen, though whoever asked may have given up
 
     async def _ask(self, request: httpx2.Request) -> tuple[int, str]:
         """The status, and the beginning of what is said with it."""
@@ -133,7 +114,7 @@ class Poster:
 
     async def close(self) -> None:
         """Ask nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._resolver.close()
         await self._transport.aclose()
 
 

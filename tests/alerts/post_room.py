@@ -12,7 +12,8 @@ from metrion.alerts import webhooks
 from metrion.alerts.addresses import resolve
 from metrion.alerts.bodies import trial_news
 from metrion.alerts.courier import LEASE_MS, PAUSES_MS, Courier
-from metrion.alerts.post import SECONDS, Poster, Resolve
+from metrion.alerts.post import SECONDS, Poster
+from metrion.alerts.resolver import Resolve
 from metrion.config import Settings
 from metrion.kit.clock import now_ms
 from metrion.ledger.journal import Journal

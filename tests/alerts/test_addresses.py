@@ -282,6 +282,8 @@ async def test_a_name_server_that_never_answers_holds_one_thread_and_nobody_up(
         row = await room.until(slow, lambda row: row.tries >= 3)
         assert row.problem == "No answer within 0.2 seconds"
         assert asked.count("slow.example.com") == 1
+        held = [one for one in threading.enumerate() if one.name == "metrion-resolve"]
+        assert [one.daemon for one in held] == [True]  # it keeps no server from stopping
         answered.set()
         await room.until(slow, lambda row: row.problem == "There is no such host")
 
