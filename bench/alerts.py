@@ -44,12 +44,15 @@ def rules(bench: Bench) -> Part:
                 used = proc.cpu_seconds(side.pid) - start
                 costs[side.name].append(used / max(1, loads[side.name][-1].requests) * 1e6)
         cpu = Figure("alerts: CPU per request", "µs", {name: median(values) for name, values in costs.items()})
+        # Loads that follow each other see the same machine, whatever else it does meanwhile.
+        ratio = median(b / a for a, b in zip(costs["without"], costs["with"], strict=True))
+        by_round = Figure("alerts: the same, by rounds", "", {"without": 1.0, "with": ratio})
         remarks = []
         for side, product in pair:
             failed = sum(load.refused + load.broken for load in loads[side.name])
             remarks += [f"alerts: {side.name} failed {failed} requests"] if failed else []
             remarks.append(compare_rows("alerts", product, 0, sum(load.requests for load in loads[side.name])))
-        return Part([cpu], remarks)
+        return Part([cpu, by_round], remarks)
 
 
 def _warm(side: Side, folder: Path) -> wrk.Load:
