@@ -20,7 +20,7 @@ from metrion.kit.ids import first_id
 from metrion.storage.dashboard import by_model, by_provider, over_time, sums
 from metrion.storage.database import Connection
 from metrion.storage.tables import OCTAVE, calls, latency_days, latency_hours
-from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, pieces, standing
+from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, led_to, pieces, standing
 
 MOST_MODELS = 25
 MOST_ROWS = 5000
@@ -141,16 +141,22 @@ def _of_totals(
         table = latency_days if piece.days else latency_hours
         kinds = _OF_MODELS if filters.models else _OF_PROVIDERS
         if models is None:
-            for (kind,), counts in _read(connection, account_id, table, piece, filters, kinds, ("kind", "octave")):
+            for (kind,), counts in _read(
+                connection, account_id, range.zone, table, piece, filters, kinds, ("kind", "octave")
+            ):
                 counted.add(kinds[kind], range.from_ms, "", counts)
             continue
         keys: tuple[str, ...] = ("kind", "start_ms", "provider", "octave")
-        for (kind, start, provider), counts in _read(connection, account_id, table, piece, filters, kinds, keys):
+        for (kind, start, provider), counts in _read(
+            connection, account_id, range.zone, table, piece, filters, kinds, keys
+        ):
             counted.add(kinds[kind], starts[bisect_right(starts, start) - 1], provider, counts)
         if models:
             only = Filters(filters.provider, tuple(models))
             keys = ("kind", "provider", "model", "octave")
-            for (kind, provider, model), counts in _read(connection, account_id, table, piece, only, _OF_MODELS, keys):
+            for (kind, provider, model), counts in _read(
+                connection, account_id, range.zone, table, piece, only, _OF_MODELS, keys
+            ):
                 counted.add_model(_OF_MODELS[kind], provider, model, counts)
     return counted
 
@@ -158,6 +164,7 @@ def _of_totals(
 def _read(
     connection: Connection,
     account_id: int,
+    zone: str,
     table: Table,
     piece: Piece,
     filters: Filters,
@@ -176,6 +183,8 @@ def _read(
         where.append(column.provider == filters.provider)
     if filters.models:
         where.append(column.model.in_(filters.models))
+        if piece.days:
+            where += led_to(connection, account_id, table, zone, piece, filters)
     keys = [column[name] for name in by]
     query = select(*keys, *(func.sum(column[name]) for name in OCTAVE)).where(*where).group_by(*keys)
     for row in connection.execute(query):

@@ -5,10 +5,11 @@ The statements are made from `tables` once.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import func, or_, select
 
 from metrion.storage import tables
 from metrion.storage.database import Connection
@@ -16,6 +17,7 @@ from metrion.storage.many import Many
 
 Row = tuple[Any, ...]  # in the order of COLUMNS
 COLUMNS = tuple(column.name for column in tables.calls.columns)
+_ASKED = 500  # ids in one question
 _INSERT = Many(f"INSERT INTO calls ({','.join(COLUMNS)}) VALUES", len(COLUMNS), "ON CONFLICT DO NOTHING")
 
 
@@ -28,11 +30,15 @@ def written(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> set[tu
     """Those of `keys` (account, request id) that have a row."""
     found: set[tuple[int, bytes]] = set()
     calls = tables.calls
-    for at in range(0, len(keys), 200):
-        query = select(calls.c.account_id, calls.c.request_id).where(
-            tuple_(calls.c.account_id, calls.c.request_id).in_(keys[at : at + 200])
-        )
-        found.update((account_id, request_id) for account_id, request_id in connection.execute(query))
+    ids: defaultdict[int, list[bytes]] = defaultdict(list)
+    for account_id, request_id in keys:
+        ids[account_id].append(request_id)
+    # An account at a time: among pairs of account and id, SQLite would look for every row of the table.
+    for account_id, some in ids.items():
+        for at in range(0, len(some), _ASKED):
+            mine = (calls.c.account_id == account_id) & calls.c.request_id.in_(some[at : at + _ASKED])
+            there = connection.execute(select(calls.c.request_id).where(mine)).scalars()
+            found.update((account_id, request_id) for request_id in there)
     return found
 
 

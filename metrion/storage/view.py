@@ -257,6 +257,30 @@ def _matching(table: Table, account_id: int, piece: Piece, filters: Filters) -> 
 Key = tuple[Any, ...]
 
 
+def led_to(
+    connection: Connection, account_id: int, days: Table, zone: str, piece: Piece, filters: Filters
+) -> list[ColumnElement[bool]]:
+    """What leads SQLite to some models' days by their key, start and provider before model, where it would walk all."""
+    starts, at = [], piece.from_ms
+    while at < piece.to_ms:
+        starts.append(at)
+        at = next_day(zone, at)
+    providers = [filters.provider] if filters.provider else _providers(connection, account_id, piece)
+    return [days.c.start_ms.in_(starts), days.c.provider.in_(providers)]
+
+
+def _providers(connection: Connection, account_id: int, piece: Piece, fold: Fold | None = None) -> list[str]:
+    """Providers that days have; with `fold`, also hours that are not in their days yet."""
+    found: set[str] = set()
+    parts = [(provider_days.c, piece.from_ms, piece.to_ms)]
+    if fold is not None:
+        parts.append((model_hours.c, max(fold.folded_ms, piece.from_ms), piece.to_ms))
+    for of, from_ms, to_ms in parts:
+        within = (of.account_id == account_id) & (of.start_ms >= from_ms) & (of.start_ms < to_ms)
+        found.update(connection.scalars(select(of.provider).where(within).distinct()))
+    return sorted(found)
+
+
 def read(
     connection: Connection,
     account_id: int,
@@ -269,10 +293,12 @@ def read(
     fold = standing(connection, account_id, range.zone)
     plain = "model" not in by and not filters.models
     days = provider_days if plain else model_days
-    asked = [
-        _grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures)
-        for piece in pieces(fold, range)
-    ]
+    asked = []
+    for piece in pieces(fold, range):
+        query = _grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures)
+        if query is not None and filters.models and piece.days:
+            query = query.where(*led_to(connection, account_id, days, range.zone, piece, filters))
+        asked.append(query)
     return gather(connection, range, asked, by, figures)
 
 
@@ -287,9 +313,12 @@ def read_pairs(
     """Sums by "start_ms", "requester", "provider", "model", "class" (of the status) or some of these; no refusals."""
     fold = find_folds(connection, [account_id])[account_id]
     first, end = (range.to_ms, range.to_ms) if range.hourly else whole_days(range)
-    asked: list[Select[Any] | None] = [
-        _grouped(pair_days, account_id, Piece(True, first, min(end, fold.paired_ms)), filters, by, figures)
-    ]
+    whole = Piece(True, first, min(end, fold.paired_ms))
+    of_days = _grouped(pair_days, account_id, whole, filters, by, figures)
+    if of_days is not None and filters.models and not filters.provider and fold.folded_ms:
+        # By its key a requester's rows of a model are found only through the provider.
+        of_days = of_days.where(pair_days.c.provider.in_(_providers(connection, account_id, whole, fold)))
+    asked: list[Select[Any] | None] = [of_days]
     for from_ms, to_ms in ((range.from_ms, first), (end, range.to_ms)):  # what is no whole day
         kept = max(from_ms, fold.recent_ms)
         asked.append(
