@@ -115,7 +115,8 @@ def test_a_stream_without_its_closing_event_is_interrupted_by_a_kill(
 ) -> None:
     provider.events = CHAT.removesuffix(b"data: [DONE]\n\n")
     metrion = new_metrion(origins={"openai": provider.origin})
-    Client(metrion, STREAMS["openai"][0]).read_until(provider.events[-20:])
+    client = Client(metrion, STREAMS["openai"][0])  # held, or it would hang up before the kill
+    client.read_until(provider.events[-20:])
     metrion.kill()
     metrion.start()
     (row,) = metrion.rows(1)
