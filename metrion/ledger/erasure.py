@@ -38,7 +38,7 @@ from metrion.storage.wipe import wipe
 T = TypeVar("T")
 
 _STEP_SECONDS = 0.02
-_FEWEST, _MOST = 100, 20_000  # rows in a step
+_FEWEST, _MOST = 20, 20_000  # rows in a step
 _READER_TRIES, _READER_SECONDS = 100, 0.1  # how long a reader may stand in the way
 log = structlog.get_logger("metrion.ledger")
 
