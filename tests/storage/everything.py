@@ -25,6 +25,8 @@ def _value(column: Column[Any], account_id: int, mark: str, number: int) -> Any:
         return account_id
     if column.name == "customer_id":
         return f"cus_{account_id}"  # stays until Stripe has ended what its account pays for
+    if column.name == "filled":  # a request's id
+        return f"{mark}-{number}".encode().hex()
     if isinstance(column.type, Text):
         return f"{mark}-{column.name}"
     return f"{mark}-{number}".encode() if isinstance(column.type, LargeBinary) else number
