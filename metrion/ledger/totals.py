@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
+import structlog
+
 from metrion.alerts import sums as alert_sums
+from metrion.errors import StorageError
 from metrion.ledger import days
 from metrion.ledger.groups import Group, Key, Sums, add, durations, errors, group, sum_up
 from metrion.storage import totals
@@ -16,6 +19,8 @@ from metrion.storage.rows import COLUMNS, Row
 from metrion.storage.totals import HOURS, Fold
 
 _ACCOUNT, _STARTED = (itemgetter(COLUMNS.index(name)) for name in ("account_id", "started_ms"))
+_NAMED = 10  # accounts that a line of the log names
+log = structlog.get_logger("metrion.ledger")
 
 
 def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()) -> None:
@@ -24,7 +29,7 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
         return
     account_ids = set(map(_ACCOUNT, chain(rows, taken)))
     folds = totals.find_folds(connection, account_ids)
-    alert_sums.count(connection, account_ids, rows, taken)
+    _count_for_alerts(connection, account_ids, rows, taken)
     sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
     hours = _hours(connection, sides)
     for table, sums in hours.items():
@@ -33,6 +38,19 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
     _count_late_rows(connection, folds, ((-1, taken), (1, rows)))
     if not taken:
         _remember(connection, folds, sides[0][1])
+
+
+def _count_for_alerts(
+    connection: Connection, account_ids: Collection[int], rows: Sequence[Row], taken: Sequence[Row]
+) -> None:
+    """A rule that cannot be counted is told of; rows are written whatever it is."""
+    try:
+        with connection.begin_nested():
+            alert_sums.count(connection, account_ids, rows, taken)
+    except StorageError:  # the rows cannot be written either: all of it is tried again
+        raise
+    except Exception as problem:
+        log.error("alerts_not_counted", accounts=sorted(account_ids)[:_NAMED], reason=str(problem))
 
 
 def _hours(connection: Connection, sides: Sequence[tuple[int, list[Group]]]) -> dict[str, list[Row]]:
