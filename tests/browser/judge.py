@@ -16,14 +16,15 @@ RUN_AXE = """async (rules) => {
   return found.violations.map(({id, impact, nodes}) => [id, impact, nodes.map((node) => node.target.join(" "))]);
 }"""
 COLOURS = ["color-contrast", "link-in-text-block"]  # the rules that may judge another theme differently
-# What moved though nobody had asked for it. Where something was done, only from the moment on when all should be still.
+# What moved though nobody had asked for it, more than by a rounded pixel (https://web.dev/articles/cls calls 0.1 good).
+# Where something was done, only from the moment on when all should be still.
 JUMPS = """(acted) => new Promise((tell) => {
   const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
   const seen = [], from = window.still ?? (acted ? Infinity : 0);
   observer.observe({type: "layout-shift", buffered: true});
   requestAnimationFrame(() => setTimeout(() => {
     seen.push(...observer.takeRecords());
-    tell(seen.filter((one) => one.startTime >= from && one.value > 0.00001).map((one) => [
+    tell(seen.filter((one) => one.startTime >= from && one.value > 0.0005).map((one) => [
       one.value, one.sources.map((source) => source.node?.outerHTML?.slice(0, 80) ?? "")]));
   }));
 })"""
@@ -41,6 +42,7 @@ def judge(page: Page, axe: str, rules: list[str] | None = None) -> list[Any]:
 def all_wrong(page: Page, axe: str, complaints: list[str], *, acted: bool) -> dict[str, Any]:
     """By name, in both themes, on a desktop and a phone; `acted`: something was done on the page (see JUMPS)."""
     wrong = {"sticks out": page.evaluate(STICKS_OUT), "jumps": page.evaluate(JUMPS, acted)}
+    page.evaluate(SETTLE)
     wrong["light"] = judge(page, axe)
     page.emulate_media(color_scheme="dark")
     page.evaluate(SETTLE)

@@ -142,7 +142,7 @@ def houses(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]], int | None, Rang
     return zone, draw(st.lists(a_call, max_size=40)), folded, ranges(zone, draw), draw(filters)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(houses())
 def test_every_figure_is_the_sum_of_its_rows(
     tmp_path_factory: pytest.TempPathFactory, given_house: tuple[str, list[dict[str, Any]], int | None, Range, Filters]
