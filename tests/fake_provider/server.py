@@ -183,7 +183,7 @@ async def _read_body(reader: asyncio.StreamReader, seen: Seen) -> None:
 
     if seen.get("transfer-encoding") is not None:
         seen.framing = "chunked"
-        while size := int((await reader.readline()).partition(b";")[0], 16):
+        while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
             await take(size)
             await reader.readexactly(2)
         while (line := await reader.readline()) not in (b"\r\n", b""):
