@@ -42,7 +42,7 @@ class Filler:
             try:
                 left = await self._write(fill_some)
                 wait = perf_counter() - began if left else _LOOK_SECONDS  # as long as it took: rows get their turn
-            except Exception as problem:
+            except Exception as problem:  # one rule that cannot be read must not end the task for all
                 log.error("rules_not_filled", reason=str(problem), retry_in=_RETRY_SECONDS)
                 wait = _RETRY_SECONDS
             await asyncio.sleep(wait)

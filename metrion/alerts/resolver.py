@@ -47,7 +47,7 @@ class Resolver:
     def _run(self, found: asyncio.Future[list[str]], host: str, port: int) -> None:
         try:
             settle = partial(_settle, found, self._resolve(host, port), None)
-        except Exception as problem:
+        except Exception as problem:  # whatever it is, whoever waits is told: nobody else would
             settle = partial(_settle, found, [], problem)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             found.get_loop().call_soon_threadsafe(settle)

@@ -63,7 +63,7 @@ class Caretaker:
             try:
                 await self._work()
                 wait = _SOON_SECONDS if self._eraser.gone else self._next_look - monotonic()
-            except Exception as problem:
+            except Exception as problem:  # whatever it is, deleted accounts must go on being erased
                 log.error("erasing_failed", reason=str(problem), retry_in=_RETRY_SECONDS)
                 wait = _RETRY_SECONDS
             with suppress(TimeoutError):

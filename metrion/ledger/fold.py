@@ -60,7 +60,7 @@ class Folder:
                 began = perf_counter()
                 if await self._writer.run(partial(fold_some, now=now_ms())):
                     wait = perf_counter() - began  # as long as it took, so that rows get their turn
-            except Exception as problem:
+            except Exception as problem:  # readers add what is not folded; the task must not end with it
                 log.error("totals_not_folded", reason=str(problem), retry_in=_RETRY_SECONDS)
                 wait = _RETRY_SECONDS
             await asyncio.sleep(wait)

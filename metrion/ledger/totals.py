@@ -49,7 +49,7 @@ def _count_for_alerts(
             alert_sums.count(connection, account_ids, rows, taken)
     except StorageError:  # the rows cannot be written either: all of it is tried again
         raise
-    except Exception as problem:
+    except Exception as problem:  # a fault of ours in alerts: the ledger comes first
         log.error("alerts_not_counted", accounts=sorted(account_ids)[:_NAMED], reason=str(problem))
 
 

@@ -65,7 +65,7 @@ def write_apart(database: Database, book: PriceBook, calls: Sequence[Call]) -> i
     for call in calls:
         try:
             new += write_calls(database, book, [call], fresh=False)
-        except Exception as problem:
+        except Exception as problem:  # whatever a call brings, it keeps its row
             new += write_calls(database, book, [msgspec.structs.replace(call, reading=None)], fresh=False)
             log.error("usage_not_written", request_id=call.id.hex(), reason=str(problem))
     return new
@@ -234,7 +234,7 @@ def _do(job: Callable[[], T], future: Future[T]) -> None:
         return
     try:
         future.set_result(job())
-    except BaseException as problem:
+    except BaseException as problem:  # it is whoever asked who shall have it; the thread writes on
         future.set_exception(problem)
 
 
