@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from metrion.proxy.headers import Named
-from metrion.proxy.http1 import BodyReader, Length, StatusLine
+from metrion.proxy.http1 import CHUNKED, UNTIL_CLOSE, StatusLine
 
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-goog-request-id")
 _REQUEST_ID_CHARACTERS = 256
@@ -20,13 +20,12 @@ class Answer(msgspec.Struct):
     start: StatusLine
     lines: list[bytes]  # header lines that pass
     named: Named
-    body: BodyReader | None  # None: no body by rule (HEAD, 204, 304)
+    length: int  # of the body, or `http1.CHUNKED`, `UNTIL_CLOSE`, `NO_BODY`
 
 
 def is_chunked(answer: Answer, http10: bool) -> bool:
     """Whether the client gets the body in chunks: where its length is not known, and the client can take them."""
-    body = answer.body
-    return body is not None and type(body) is not Length and not http10
+    return answer.length in (CHUNKED, UNTIL_CLOSE) and not http10
 
 
 def client_head(answer: Answer, request_id: bytes, extra_lines: list[bytes], chunked: bool, keep_alive: bool) -> bytes:

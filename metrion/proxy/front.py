@@ -20,7 +20,7 @@ from metrion.proxy import http1, refusal
 from metrion.proxy.handler import Exchange
 from metrion.proxy.headers import without_upgrade
 from metrion.proxy.http1 import BadMessage, BodyReader, TooManyHeaders
-from metrion.proxy.opening import Opening, reader
+from metrion.proxy.opening import Opening
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import family_of
 
@@ -210,7 +210,7 @@ class Front(asyncio.Protocol):
             self._go_on(data[end:])
 
     def _await_body(self, length: int) -> None:
-        self._body = reader(length)
+        self._body = http1.reader(length) if length else None
         self.deadline = self._proxy.loop.time() + self._proxy.settings.client_body_timeout if length else _NEVER
 
     def _go_on(self, rest: bytes) -> None:

@@ -19,7 +19,7 @@ from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, is_chunked, request_id_of, text
 from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body, spoken_characters
 from metrion.proxy.completion import completion, new_call, refused_call
-from metrion.proxy.opening import CHUNKED
+from metrion.proxy.http1 import CHUNKED, NO_BODY
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.state import NEVER, ExchangeState
 from metrion.proxy.target import Target, family_of
@@ -229,7 +229,7 @@ class Exchange(ExchangeState):
                 call.stream = True
         if b"content-encoding" in named:
             self._content_encoding = text(named[b"content-encoding"][0])
-        self._reads_answer = answer.body is not None
+        self._reads_answer = answer.length != NO_BODY
         self._answer_started = True
         if front is not None:
             opening = self._opening

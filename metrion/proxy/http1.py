@@ -4,7 +4,8 @@ Our own, because the two borders of a proxy are where requests are smuggled: wha
 next one reads differently. A head is accepted as the grammar describes it or refused; nothing is repaired. RFC 9112.
 
     head = parse_request(block)            # block: without the closing empty line
-    body = declared_body(…)                # None: no body
+    length = declared_length(…)            # None: none is declared
+    body = reader(length)
     piece, rest = body.feed(data)          # payload bytes, and what lies behind the body's end once body.done
 """
 
@@ -15,8 +16,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import msgspec
-
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"
 _METHOD = re.compile(_TOKEN + rb"{1,32}+")
@@ -26,7 +25,10 @@ _NAME = re.compile(_TOKEN + rb"{1,256}+")
 _TRAILER = re.compile(_TOKEN + rb"++:" + _TEXT + rb"*+\r\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15}+)[ \t]*+(?:;" + _TEXT + rb"*+)?\r\n")
 LENGTH_DIGITS = 18
-_CONTROLS = bytes(c for c in range(256) if (c < 32 and c not in b"\t\r\n") or c == 127)
+_CONTROLS = bytes(c for c in range(256) if (c < 32 and c != ord("\t")) or c == 127)
+CHUNKED = -1  # the length of a body that comes in chunks
+UNTIL_CLOSE = -2  # of one that ends with its connection
+NO_BODY = -3  # of an answer that has none by rule, whatever its head declares
 _CHUNK_LINE_LIMIT = 4096
 _TRAILER_LIMIT = 16384
 _USUAL_SIZE_LINE = 10  # bytes: a size without extension
@@ -44,9 +46,7 @@ class RequestHead(NamedTuple):
     method: bytes
     target: bytes
     http10: bool
-    lines: list[
-        bytes
-    ]  # header lines as they came, without CRLF; names are checked where they are told apart (`headers`)
+    lines: list[bytes]  # header lines as they came, without CRLF; checked where they are told apart (`headers`)
 
 
 class StatusLine(NamedTuple):
@@ -55,30 +55,26 @@ class StatusLine(NamedTuple):
     ours: bytes  # as we pass it on: our version, the same status and reason
 
 
-class ResponseHead(msgspec.Struct):  # made in a third of a NamedTuple's time
-    start: StatusLine
-    lines: list[bytes]
-
-
 def _lines(head: bytes, max_headers: int) -> list[bytes]:
     lines = head.split(b"\r\n")
-    # Nearly every head is printable between its line ends, and to ask that costs half of what the question itself does.
-    if not b"".join(lines).decode("latin-1").isprintable() and _has_control(head, len(lines) - 1):
-        raise BadMessage("a control character in the head")
     if len(lines) > max_headers + 1:
         raise TooManyHeaders(f"more than {max_headers} headers")
     return lines
 
 
-def _has_control(head: bytes, breaks: int) -> bool:
-    ends = head.count(b"\r") == breaks and head.count(b"\n") == breaks
-    return not ends or len(head.translate(None, _CONTROLS)) != len(head)
+def check_text(line: bytes) -> None:
+    """Raise BadMessage where a control character other than a tab is in `line`: a bare line end is one, too."""
+    # Nearly every line is printable, and to ask that costs half of what the question itself does.
+    if not line.decode("latin-1").isprintable() and len(line.translate(None, _CONTROLS)) != len(line):
+        raise BadMessage("a control character in the head")
 
 
 def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
     """Read a request's head, given without its closing empty line; raises BadMessage, or TooManyHeaders."""
     lines = _lines(head, max_headers)
-    parts = lines.pop(0).split(b" ")
+    start = lines.pop(0)
+    check_text(start)
+    parts = start.split(b" ")
     if (
         len(parts) != 3
         or not parts[1]
@@ -91,10 +87,10 @@ def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
     return RequestHead(parts[0], parts[1], _VERSIONS[parts[2]], lines)
 
 
-def parse_response(head: bytes, max_headers: int = 1000) -> ResponseHead:
-    """Read an answer's head, given without its closing empty line; raises BadMessage."""
+def parse_response(head: bytes, max_headers: int = 1000) -> tuple[StatusLine, list[bytes]]:
+    """Read an answer's head, given without its closing empty line: its start, its header lines; raises BadMessage."""
     lines = _lines(head, max_headers)
-    return ResponseHead(_status_line(lines.pop(0)), lines)
+    return _status_line(lines.pop(0)), lines
 
 
 @lru_cache(256)
@@ -246,8 +242,16 @@ def _size(digits: bytes) -> int:
 BodyReader = Length | Chunked | UntilClose
 
 
-def declared_body(lengths: Sequence[bytes], encodings: Sequence[bytes], http10: bool) -> Length | Chunked | None:
-    """The body a head declares by Content-Length and Transfer-Encoding; None where it declares none. Raises BadMessage.
+def reader(length: int) -> BodyReader:
+    """Who reads a body of this length."""
+    if length == CHUNKED:
+        return Chunked()
+    return UntilClose() if length == UNTIL_CLOSE else Length(max(length, 0))
+
+
+def declared_length(lengths: Sequence[bytes], encodings: Sequence[bytes], http10: bool) -> int | None:
+    """The length, or `CHUNKED`, of the body that a head declares by Content-Length and Transfer-Encoding; None where it
+    declares none. Raises BadMessage.
 
     Both at once, a repeated length, any coding but `chunked` and chunked in HTTP/1.0 are refused: two readers could
     differ on them.
@@ -259,12 +263,12 @@ def declared_body(lengths: Sequence[bytes], encodings: Sequence[bytes], http10: 
             raise BadMessage("Transfer-Encoding in HTTP/1.0")
         if len(encodings) != 1 or encodings[0].strip().lower() != b"chunked":
             raise BadMessage("a Transfer-Encoding other than chunked")
-        return Chunked()
+        return CHUNKED
     if lengths:
         value = lengths[0]
         if len(lengths) != 1 or not value.isdigit() or len(value) > LENGTH_DIGITS:
             raise BadMessage("a malformed or repeated Content-Length")
-        return Length(int(value))
+        return int(value)
     return None
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from metrion.accounts.registry import Account
 from metrion.proxy import headers, http1
 from metrion.proxy.authenticate import Identity, authenticate, known_account
-from metrion.proxy.http1 import LENGTH_DIGITS, BadMessage, BodyReader, Chunked, Length, RequestHead
+from metrion.proxy.http1 import CHUNKED, LENGTH_DIGITS, BadMessage, RequestHead
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.target import ROOT, Target, without_key
 
 if TYPE_CHECKING:
     from metrion.proxy.proxy import Proxy
 
-CHUNKED = -1  # the length of a body that comes in chunks
 _PLAIN = [b"identity"]
 _JSON = [b"application/json"]
 _NO_ROUTE = Refusal(
@@ -82,11 +81,8 @@ class Opening:
 
     def length(self) -> int:
         """The length of the request's body as the head declares it, 0 where there is none; raises BadMessage."""
-        named = self.named
-        body = http1.declared_body(named.get(b"content-length", ()), named.get(b"transfer-encoding", ()), self.http10)
-        if body is None:
-            return 0
-        return body.left if isinstance(body, Length) else CHUNKED
+        lengths, encodings = self.named.get(b"content-length", ()), self.named.get(b"transfer-encoding", ())
+        return http1.declared_length(lengths, encodings, self.http10) or 0
 
     def decide(self, proxy: Proxy) -> None:
         """Route and authenticate; sets `refusal` where either fails."""
@@ -152,10 +148,3 @@ class Opening:
         end = data.find(after, at, at + LENGTH_DIGITS + len(after))
         length = data[at:end]
         return (end + len(after), int(length)) if end > 0 and length.isdigit() else None
-
-
-def reader(length: int) -> BodyReader | None:
-    """Who reads a body of this length; None where there is none."""
-    if length == CHUNKED:
-        return Chunked()
-    return Length(length) if length else None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from metrion.accounts.registry import Account
 from metrion.call import Call
-from metrion.proxy.opening import CHUNKED, Opening
+from metrion.proxy.http1 import CHUNKED
+from metrion.proxy.opening import Opening
 from metrion.proxy.upstream import Upstream
 from metrion.wire.tap import Tap
 

@@ -24,6 +24,7 @@ DNS_SECONDS = 60.0
 RACE_SECONDS = 0.25  # RFC 8305's connection attempt delay
 MAX_CONNECTIONS = 10_000
 MAX_HEAD_BYTES = 256 * 1024
+_KEEP_ALIVE = [b"keep-alive"]
 _BACKLOG_BYTES = 256 * 1024  # what may wait in a connection's write buffer before the client is paused
 
 
@@ -127,17 +128,20 @@ class Upstream(asyncio.Protocol):
                     raise BadMessage("the status line is malformed")
                 self._buffer = data
                 return
-            head = http1.parse_response(data[:end])
+            start, lines = http1.parse_response(data[:end])
             data = data[end + 4 :]
-            status = head.start.status
+            status = start.status
             if status == 101:
                 raise BadMessage("an upgrade nobody asked for")
         self._buffer = b""
-        answer = self._sort(head)
+        answer = self._sort(start, lines)
         listener.on_answer(answer)
         if self._listener is not listener:  # the listener dropped us
             return
-        reader = self._reader = answer.body or http1.Length(0)
+        if answer.length == len(data):
+            self._end_answer(listener, data, b"")
+            return
+        reader = self._reader = http1.reader(answer.length)
         piece, rest = reader.feed(data)
         if reader.done:
             self._end_answer(listener, piece, rest)
@@ -146,23 +150,21 @@ class Upstream(asyncio.Protocol):
                 piece, None
             )  # also an empty one: the head shall not wait for a body that takes its time
 
-    def _sort(self, head: http1.ResponseHead) -> Answer:
-        lines, named = headers.ANSWER.sort(head.lines)
-        status, http10, _ = head.start
-        body: BodyReader | None = http1.declared_body(
-            named.get(b"content-length", ()), named.get(b"transfer-encoding", ()), http10
-        )
+    def _sort(self, start: http1.StatusLine, lines: list[bytes]) -> Answer:
+        lines, named = headers.ANSWER.sort(lines)
+        status, http10, _ = start
+        length = http1.declared_length(named.get(b"content-length", ()), named.get(b"transfer-encoding", ()), http10)
         self._reusable = not http10
-        if b"connection" in named:
+        if b"connection" in named and (named[b"connection"] != _KEEP_ALIVE or http10):
             options = headers.connection_options(named)
             lines = headers.without_nominated(lines, options)
             self._reusable = b"close" not in options and (not http10 or b"keep-alive" in options)
         if self._head_request or status in (204, 304):
-            body = None
-        elif body is None:
-            body = http1.UntilClose()
+            length = http1.NO_BODY
+        elif length is None:
+            length = http1.UNTIL_CLOSE
             self._reusable = False
-        return Answer(head.start, lines, named, body)
+        return Answer(start, lines, named, length)
 
     def _end_answer(self, listener: Listener, piece: bytes, rest: bytes) -> None:
         self._listener = self._reader = None

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metrion.proxy import http1
-from metrion.proxy.headers import ANSWER
+from metrion.proxy.headers import ANSWER, REQUEST, Rules
 from metrion.proxy.http1 import BadMessage, Chunked, TooManyHeaders
-from metrion.proxy.opening import Opening, reader
+from metrion.proxy.opening import Opening
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "QUERY")
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCxyz"  # the kinds of characters RFC 9110 allows in a name
@@ -69,9 +69,9 @@ def read(data: bytes, at: Cuts) -> tuple[Seen, bytes]:
     opening = Opening(http1.parse_request(block))
     pairs = [line.split(b":", 1) for line in http1.parse_request(block).lines]
     headers = [(name.lower(), value.strip(b" \t")) for name, value in pairs]
-    body_reader, body = reader(opening.length()), b""
+    body_reader, body = http1.reader(opening.length()), b""
     pieces = pieces_of(behind, at)
-    while body_reader is not None and not body_reader.done:
+    while not body_reader.done:
         if not pieces:
             raise EOFError
         piece, rest = body_reader.feed(pieces.pop(0))
@@ -415,14 +415,13 @@ def test_an_answer_h11_writes_is_read_as_it_was_meant(
     bare = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in [*headers, ("Transfer-Encoding", "chunked")]]
     answer = h11.Response(status_code=status, reason=reason.encode(), headers=bare)
     block = (connection.send(answer) or b"").removesuffix(b"\r\n\r\n")
-    read_head = http1.parse_response(block)
-    assert read_head.start == (status, False, b"HTTP/1.1 %d %b" % (status, reason.encode()))
-    _, named = ANSWER.sort(read_head.lines)
+    start, lines = http1.parse_response(block)
+    assert start == (status, False, b"HTTP/1.1 %d %b" % (status, reason.encode()))
+    _, named = ANSWER.sort(lines)
     if status in (204, 304):
         return
-    assert isinstance(
-        http1.declared_body(named.get(b"content-length", ()), named[b"transfer-encoding"], False), Chunked
-    )
+    length = http1.declared_length(named.get(b"content-length", ()), named[b"transfer-encoding"], False)
+    assert length == http1.CHUNKED
     framed = b"".join(connection.send(h11.Data(data=part)) or b"" for part in body)
     framed += connection.send(h11.EndOfMessage()) or b""
     reader, payload = Chunked(), b""
@@ -460,4 +459,45 @@ def test_a_status_line_that_is_none_is_refused(line: str) -> None:
     "line", ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 299 \xe9t\xe9", "HTTP/1.1 999 What"]
 )
 def test_a_status_line_that_is_one_is_read(line: str) -> None:
-    assert http1.parse_response(line.encode("latin-1")).start.status == int(line[9:12])
+    assert http1.parse_response(line.encode("latin-1"))[0].status == int(line[9:12])
+
+
+HEADER_LINES = st.lists(
+    st.sampled_from(
+        [
+            b"Content-Type: a/b",
+            b"content-type:c",
+            b"X-Request-Id: 1",
+            b"x-other: 2",
+            b"Set-Cookie: s",
+            b"Connection: close",
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(HEADER_LINES, HEADER_LINES)
+def test_a_remembered_line_says_the_same_again(first: list[bytes], second: list[bytes]) -> None:
+    for lines in (first, second, first):
+        kept, named = ANSWER.sort(lines)
+        assert kept == [line for line in lines if line[:2] not in (b"Se", b"Co") or line.startswith(b"Content")]
+        values = [line.partition(b":") for line in lines]
+        for name in (b"content-type", b"x-request-id", b"connection"):
+            assert named.get(name, []) == [value.strip() for key, _, value in values if key.lower() == name]
+
+
+@pytest.mark.parametrize("character", [b"\x00", b"\n", b"\r", b"\x1f", b"\x7f"])
+@pytest.mark.parametrize("rules", [ANSWER, REQUEST])
+def test_a_control_character_in_a_header_is_refused(rules: Rules, character: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(BadMessage):
+            rules.sort([b"X-Name: a" + character + b"b"])
+    assert rules.sort([b"X-Name: a\tb \x80\xff"]) == ([b"X-Name: a\tb \x80\xff"], {})
+
+
+def test_a_requests_lines_are_not_remembered() -> None:
+    REQUEST.sort([b"Authorization: Bearer secret", b"X-Mine: secret"])
+    ANSWER.sort([b"X-Mine: remembered", b"Set-Cookie: secret"])
+    assert b"secret" not in repr(vars(REQUEST)).encode() + repr(vars(ANSWER)).encode()
+    assert "X-Mine: remembered" in repr(vars(ANSWER))
