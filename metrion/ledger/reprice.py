@@ -19,7 +19,7 @@ from metrion.prices.catalog import PriceBook
 from metrion.prices.match import stands_for
 from metrion.storage import pricing
 from metrion.storage.database import Connection, Database
-from metrion.storage.pricing import COST, COUNTS, Change
+from metrion.storage.pricing import COST, COUNTS, SPLIT, Change
 from metrion.storage.rows import COLUMNS, Row
 
 STEP_ROWS = 200
@@ -117,10 +117,9 @@ def _change(book: PriceBook, row: Any) -> Change | None:
 def _guessed(book: PriceBook, row: Any) -> Row:
     """The row of guessed usage with today's price of it."""
     cost = estimated(book.cost(row.provider, row.model, usage_of(row), row.started_ms))
-    after = list(_row(row))
-    after[_AT["cost_nano"]], after[_AT["cost_source"]], after[_AT["price_ref"]] = cost[:3]
-    after[_AT["input_nano"] :] = cost.split
-    return tuple(after)
+    after = dict(zip(COLUMNS, _row(row), strict=True))
+    after |= dict(zip((*COST, *SPLIT), (*cost[:3], *cost.split), strict=True))
+    return tuple(after.values())
 
 
 def _by_model(changes: list[Change]) -> list[Repriced]:

@@ -103,6 +103,16 @@ class Sheet(msgspec.Struct, frozen=True):
     sources: tuple[tuple[str, str], ...] = ()  # (whose price, where it was read), the strongest last
 
 
+class PerToken(NamedTuple):
+    """What a plain usage costs, in whole nano-dollars a token, up to `ceiling` tokens of input."""
+
+    ref: str
+    ceiling: int
+    input: int
+    cached: int
+    output: int | None  # None for models that put nothing out
+
+
 class Charge(NamedTuple):
     """One priced part of a usage."""
 
@@ -129,6 +139,17 @@ def price(sheet: Sheet, usage: Usage) -> Cost:
         return price_all([(sheet, usage)])
     split = _rounded(amounts, MILLION)
     return Cost(split[0] + split[1] + split[2] + split[3], "computed", sheet.ref, split)
+
+
+def per_token(sheet: Sheet) -> PerToken | None:
+    """Return what plain tokens cost by a sheet; None where it has no such price, or not in whole nano-dollars."""
+    rates = sheet.base
+    if rates.input is None or rates.cached_input is None:
+        return None
+    if rates.input % MILLION or rates.cached_input % MILLION or (rates.output or 0) % MILLION:
+        return None
+    output = None if rates.output is None else rates.output // MILLION
+    return PerToken(sheet.ref, sheet.ceiling, rates.input // MILLION, rates.cached_input // MILLION, output)
 
 
 def price_all(shares: list[tuple[Sheet, Usage]]) -> Cost:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metrion.prices import library, match
 from metrion.prices.assemble import sheet_for
-from metrion.prices.calculate import UNKNOWN, Cost, Line, Rates, Sheet, explain, price, price_all
+from metrion.prices.calculate import UNKNOWN, Cost, Line, PerToken, Rates, Sheet, explain, per_token, price, price_all
 from metrion.prices.library import DAY_MS
 from metrion.prices.rules import FOREVER, Rule, load
 from metrion.wire.usage import Usage
@@ -35,6 +35,7 @@ class PriceBook:
         self._rules = {name: [rule for rule in rules if rule.provider == name] for name in library.PROVIDERS}
         self._calendars = {name: _calendar(name, self._rules[name]) for name in library.PROVIDERS}
         self._sheets: dict[Key, Sheet] = {}
+        self._per_token: dict[tuple[str, str, str, int], PerToken | None] = {}
 
     @classmethod
     def load(cls, overrides_file: Path | None = None) -> PriceBook:
@@ -57,6 +58,20 @@ class PriceBook:
         batch = asked.pop("processing", "") == "batch"
         usage = Usage(service_tier=asked.pop("service_tier", ""), facts=asked)
         return self._sheet(provider, model, usage, at_ms, batch)
+
+    def per_token(self, provider: str, model: str, service_tier: str, at_ms: int) -> PerToken | None:
+        """Return what a plain usage costs by the token, as `cost` says; None where that must be asked."""
+        calendar = self._calendars.get(provider)
+        if calendar is None:
+            return None
+        key = (provider, model, service_tier, calendar.interval(at_ms))
+        try:
+            return self._per_token[key]
+        except KeyError:
+            if len(self._per_token) >= KEPT:
+                self._per_token.clear()
+            own = self._per_token[key] = per_token(self.sheet(provider, model, at_ms, {"service_tier": service_tier}))
+            return own
 
     def history(self, provider: str, model: str) -> list[tuple[int | None, Sheet]]:
         """Return a model's sheets with when each began (Unix milliseconds, None: ever), oldest first."""

@@ -12,20 +12,31 @@ from typing import Any
 
 from metrion.storage.database import Connection
 
+Row = tuple[Any, ...]
 _MOST = 512  # rows in one statement; of 37 columns, within SQLite's 32,766 parameters
 
 
 class Many:
-    """An INSERT of any number of rows: `begin` up to VALUES, so many columns, and `end`."""
+    """An INSERT of any number of rows: `begin` up to VALUES, so many columns, and `end`.
 
-    def __init__(self, begin: str, columns: int, end: str) -> None:
-        one = f"({','.join('?' * columns)})"
-        sizes = [1 << bit for bit in reversed(range(_MOST.bit_length()))]
+    In the first `alike` of them, rows that are written together have the same values; fewer than `least` rows are not
+    written.
+    """
+
+    def __init__(self, begin: str, columns: int, end: str, *, alike: int = 0, least: int = 1) -> None:
+        same = [f"?{number}" for number in range(1, alike + 1)]
+        one = f"({','.join(same + ['?'] * (columns - alike))})"
+        sizes = [size for bit in reversed(range(_MOST.bit_length())) if (size := 1 << bit) >= least]
         self._statements = [(size, f"{begin} {','.join([one] * size)} {end}") for size in sizes]
+        self._alike = alike
 
-    def write(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        at = 0
+    def write(self, connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
+        """Returns those that were too few."""
+        at, alike = 0, self._alike
         for size, statement in self._statements:
             while len(rows) - at >= size:
-                connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[at : at + size])))
+                some = rows[at : at + size]
+                own = chain.from_iterable(row[alike:] for row in some) if alike else chain.from_iterable(some)
+                connection.exec_driver_sql(statement, (*some[0][:alike], *own))
                 at += size
+        return rows[at:]

@@ -6,7 +6,8 @@ The statements are made from `tables` once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -16,14 +17,44 @@ from metrion.storage.database import Connection
 from metrion.storage.many import Many
 
 Row = tuple[Any, ...]  # in the order of COLUMNS
-COLUMNS = tuple(column.name for column in tables.calls.columns)
+ALIKE = (  # what most rows of a batch have in common with many others: see `insert_calls`
+    "account_id",
+    "provider",
+    "endpoint",
+    "format",
+    "mode",
+    "model",
+    "requested_model",
+    "requester",
+    "stream",
+    "status",
+    "outcome",
+    "error_code",
+    "error_message",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "rare",
+    "cost_source",
+    "price_ref",
+    "written_nano",
+)
+COLUMNS = (*ALIKE, *(column.name for column in tables.calls.columns if column.name not in ALIKE))
 _ASKED = 500  # ids in one question
-_INSERT = Many(f"INSERT INTO calls ({','.join(COLUMNS)}) VALUES", len(COLUMNS), "ON CONFLICT DO NOTHING")
+_BEGIN, _END = f"INSERT INTO calls ({','.join(COLUMNS)}) VALUES", "ON CONFLICT DO NOTHING"
+_INSERT = Many(_BEGIN, len(COLUMNS), _END)
+_INSERT_ALIKE = Many(_BEGIN, len(COLUMNS), _END, alike=len(ALIKE), least=16)
 
 
-def insert_calls(connection: Connection, rows: Sequence[Row]) -> None:
-    """Write rows; one whose id is there already is left as it is."""
-    _INSERT.write(connection, rows)
+def insert_calls(connection: Connection, rows: Iterable[Row]) -> None:
+    """Write rows; one whose id is there already is left as it is.
+
+    To hand a value over to SQLite costs as much as to store it, so rows that begin alike hand that over once.
+    """
+    together: defaultdict[Row, list[Row]] = defaultdict(list)
+    for row in rows:
+        together[row[: len(ALIKE)]].append(row)
+    others = list(chain.from_iterable(_INSERT_ALIKE.write(connection, some) for some in together.values()))
+    _INSERT.write(connection, others)
 
 
 def written(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from metrion.wire.usage import Usage
+import msgspec
+
+from metrion.wire.usage import Plain, Usage
 
 Known = dict[str, frozenset[str] | None]  # the members of a usage that are read, those in them where they are read too
 _UNKNOWN = frozenset({""})
 MOST = 2**53  # tokens; beyond this a figure is nonsense, and JSON numbers are no longer exact
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 
 class Counts:
@@ -122,6 +125,13 @@ def contradicts_itself(usage: Usage, total: int, cached: int) -> bool:
         or usage.video_output_tokens > output_tokens
         or 0 < total < input_tokens + output_tokens
     )
+
+
+def plain(input_tokens: int, cached: int, output_tokens: int, reasoning: int, total: int) -> Plain | None:
+    """Counts as a plain usage, unless they contradict each other; `total` is 0 where it says nothing."""
+    if cached > input_tokens or reasoning > output_tokens or 0 < total < input_tokens + output_tokens:
+        return None
+    return input_tokens, cached, output_tokens, reasoning
 
 
 def counts_something(value: Any) -> bool:

@@ -6,46 +6,45 @@ https://platform.openai.com/docs/api-reference/chat/streaming. What other provid
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.counts import MOST, Counts, Known, cached_tokens, contradicts_itself
+from metrion.wire.counts import Count, Counts, Known, plain
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_there, replace_usage, usage_mark
-from metrion.wire.usage import Usage
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+from metrion.wire.usage import Plain, Usage
 
 
-class _PromptDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    cached_tokens: _Count = 0
-    cache_write_tokens: _Count = 0
-    text_tokens: _Count = 0
-    audio_tokens: _Count = 0
-    image_tokens: _Count = 0
+class _PromptDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    text_tokens: Count = 0
+    audio_tokens: Count = 0
+    image_tokens: Count = 0
 
 
-class _CompletionDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    reasoning_tokens: _Count = 0
-    text_tokens: _Count = 0
-    audio_tokens: _Count = 0
-    accepted_prediction_tokens: _Count = 0
-    rejected_prediction_tokens: _Count = 0
+class _CompletionDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    reasoning_tokens: Count = 0
+    text_tokens: Count = 0
+    audio_tokens: Count = 0
+    accepted_prediction_tokens: Count = 0
+    rejected_prediction_tokens: Count = 0
 
 
-class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+class _Usage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A usage as it is documented, nothing missing and nothing beside."""
 
-    prompt_tokens: _Count = 0
-    completion_tokens: _Count = 0
-    total_tokens: _Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    total_tokens: Count = 0
     prompt_tokens_details: _PromptDetails = _PromptDetails()
     completion_tokens_details: _CompletionDetails = _CompletionDetails()
 
 
+_SEARCHES = "-search-"  # in the name of a model that searches
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 KNOWN: Known = {
     **dict.fromkeys(_Usage.__struct_fields__),
@@ -92,32 +91,28 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     return _with_search(counts.check(base(counts, reading), counts.take("total_tokens"), known=KNOWN), reading)
 
 
-def understand_documented(usage: bytes, reading: Reading) -> Usage | None:
-    """What `understand` says, in a third of its time, of a usage that is as documented; None of any other."""
+def count_plain(usage: bytes, model: str) -> Plain | None:
+    """What `understand` says, in a fifth of its time, of a documented usage of text alone; None of any other."""
     try:
         told = _decode_usage(usage)
     except ValueError:  # msgspec's errors are
         return None
     prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
-    own = Usage(
-        input_tokens=told.prompt_tokens,
-        cached_input_tokens=prompt.cached_tokens,
-        cache_write_5m_tokens=prompt.cache_write_tokens,
-        output_tokens=told.completion_tokens,
-        reasoning_tokens=completion.reasoning_tokens,
-        audio_input_tokens=prompt.audio_tokens,
-        audio_output_tokens=completion.audio_tokens,
-        image_input_tokens=prompt.image_tokens,
-        service_tier=reading.service_tier,
-        tool_calls=dict(reading.tools),
-    )
-    if contradicts_itself(own, told.total_tokens, cached_tokens(own)):
+    if (
+        prompt.cache_write_tokens
+        or prompt.audio_tokens
+        or prompt.image_tokens
+        or completion.audio_tokens
+        or _SEARCHES in model
+    ):
         return None
-    return _with_search(own, reading)
+    return plain(
+        told.prompt_tokens, prompt.cached_tokens, told.completion_tokens, completion.reasoning_tokens, told.total_tokens
+    )
 
 
 def _with_search(own: Usage, reading: Reading) -> Usage:
-    if "-search-" in reading.model and own.output_tokens:
+    if _SEARCHES in reading.model and own.output_tokens:
         own.tool_calls["web_search_preview" if "-search-preview" in reading.model else "web_search"] = 1
     return own
 

@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Raw
 
 from metrion.call import Reading
-from metrion.wire.counts import Counts, Known, counts_something
+from metrion.wire.counts import Count, Counts, Known, counts_something, plain
 from metrion.wire.error_body import message
 from metrion.wire.format import Format, is_object, is_there, replace_usage, usage_mark
 from metrion.wire.openai_chat import text
-from metrion.wire.usage import CACHED_BY_KIND, Part, Usage, total
+from metrion.wire.usage import CACHED_BY_KIND, Part, Plain, Usage, total
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "response.cancelled"}
 _CACHED = "cached_tokens_details"
@@ -54,6 +54,27 @@ _KNOWN_OF_IMAGES: Known = {
     "reasoning_tokens": None,
     "total_tokens": None,
 }
+
+
+class _InputDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    text_tokens: Count = 0
+
+
+class _OutputDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    reasoning_tokens: Count = 0
+    text_tokens: Count = 0
+
+
+class _Usage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A usage as it is documented, of text alone."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    input_tokens_details: _InputDetails = _InputDetails()
+    output_tokens_details: _OutputDetails = _OutputDetails()
 
 
 class _Action(msgspec.Struct):
@@ -114,6 +135,7 @@ class _Answer(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
+_decode_usage = msgspec.json.Decoder(_Usage).decode
 _decode_items = msgspec.json.Decoder(list[Item]).decode
 _decode_action = msgspec.json.Decoder(_Action).decode
 _decode_environment = msgspec.json.Decoder(_Environment).decode
@@ -221,6 +243,18 @@ def understand(usage: dict[str, Any], reading: Reading) -> Usage:
     if written := reading.facts.get("svg_usage"):
         parts += [understand_svg(one) for one in msgspec.json.decode(written)]
     return total(parts) if len(parts) > 1 else own
+
+
+def count_plain(usage: bytes, model: str) -> Plain | None:
+    """What `understand` says, in a fifth of its time, of a documented usage of text alone; None of any other."""
+    try:
+        told = _decode_usage(usage)
+    except ValueError:  # msgspec's errors are
+        return None
+    read, written = told.input_tokens_details, told.output_tokens_details
+    if read.cache_write_tokens:
+        return None
+    return plain(told.input_tokens, read.cached_tokens, told.output_tokens, written.reasoning_tokens, told.total_tokens)
 
 
 def base(counts: Counts, reading: Reading) -> Usage:

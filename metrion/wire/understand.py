@@ -10,7 +10,7 @@ import orjson
 from metrion.call import Reading
 from metrion.wire import anthropic, batch, gemini, mistral, openai_chat, openai_other, openai_responses, xai
 from metrion.wire.format import SALVAGED
-from metrion.wire.usage import Usage
+from metrion.wire.usage import Plain, Usage
 
 _Raw = dict[str, Any]
 _TOLD_BESIDE = {"openai_chat", "openai_responses", "gemini_generate"}  # whose tools or tier stand outside the usage
@@ -23,10 +23,6 @@ def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | No
     is None where the answer had none. Figures that contradict each other set `Usage.problem`; none is ever negative.
     """
     objects = [bytes(one) for one in reading.usage]
-    if provider == "openai" and format == "openai_chat" and len(objects) == 1 and not reading.facts:  # most calls
-        usage = openai_chat.understand_documented(objects[0], reading)
-        if usage is not None:
-            return usage, objects[0].decode("utf-8", "replace")
     raw = objects[0] if len(objects) == 1 else b"[%b]" % b",".join(objects)
     try:
         usages = [one for one in map(orjson.loads, objects) if isinstance(one, dict)]
@@ -38,6 +34,23 @@ def understand(provider: str, format: str, reading: Reading) -> tuple[Usage | No
     if usage and SALVAGED in reading.facts and format in _TOLD_BESIDE:
         usage.problem = usage.problem or "the answer could not be read: its tools, or its tier, may be missing"
     return usage, raw.decode(errors="replace") if objects else None
+
+
+def understand_plain(provider: str, format: str, reading: Reading) -> tuple[Plain, str] | None:
+    """What `understand` returns, where the usage is of the plainest kind, as most are; None for any other."""
+    count = _PLAIN.get((provider, format))
+    if count is None or len(reading.usage) != 1 or reading.tools or reading.facts:
+        return None
+    usage = bytes(reading.usage[0])
+    counts = count(usage, reading.model)
+    return None if counts is None else (counts, usage.decode(errors="replace"))
+
+
+_PLAIN = {
+    ("openai", "openai_chat"): openai_chat.count_plain,
+    ("openai", "openai_embeddings"): openai_chat.count_plain,
+    ("openai", "openai_responses"): openai_responses.count_plain,
+}
 
 
 def _understand(provider: str, format: str, usages: list[_Raw], reading: Reading) -> Usage | None:

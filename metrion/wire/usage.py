@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+# A usage of text alone: input tokens, those of them read from a cache, output tokens, those of them for reasoning.
+Plain = tuple[int, int, int, int]
 CACHED_BY_KIND = "cached_by_kind"  # the fact that says that `cached_image_tokens` is what was said, also where it is 0
 
 

@@ -16,6 +16,7 @@ from metrion.ledger.price import price
 from metrion.prices.catalog import PriceBook
 from metrion.storage.rows import COLUMNS
 from metrion.wire.format import LOST
+from metrion.wire.understand import understand
 from tests.ledger.samples import MODEL, calls, make_call, usage_of
 
 WHOLE = 1000 * 150 + 100 * 600  # nano-dollars of 1000 tokens in and 100 out
@@ -151,6 +152,48 @@ def test_what_the_provider_reports_wins(book: PriceBook) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost_in_usd_ticks": 12345}
     reading = Reading(model="grok-4-fast-reasoning", usage=[msgspec.Raw(json.dumps(usage).encode())])
     assert cost(book, provider="grok", reading=reading) == (1235, "provider")
+
+
+chats = st.fixed_dictionaries(
+    {"prompt_tokens": st.integers(0, 10**6), "completion_tokens": st.integers(0, 10**5)},
+    optional={
+        "prompt_tokens_details": st.fixed_dictionaries(
+            {"cached_tokens": st.integers(0, 10**6)}, optional={"audio_tokens": st.integers(0, 2)}
+        ),
+        "completion_tokens_details": st.fixed_dictionaries({"reasoning_tokens": st.integers(0, 10)}),
+    },
+)
+# A usual one; one dearer above 272,000 tokens; one whose cached tokens have no price of their own; one that is odd to a
+# nano-dollar; one that searches; and none.
+SOME = ["gpt-4o", "gpt-5.4", "gpt-4-turbo", "text-embedding-3-large", "gpt-4o-search-preview", "model-of-next-year"]
+
+
+@given(
+    chats,
+    st.sampled_from(["openai_chat", "openai_embeddings"]),
+    st.sampled_from(SOME),
+    st.sampled_from(["", "default", "flex", "new"]),
+    st.sampled_from(["ok", "timeout"]),
+)
+def test_however_a_row_is_made_it_says_what_its_usage_says(
+    book: PriceBook, usage: dict[str, Any], format: str, model: str, tier: str, outcome: str
+) -> None:
+    """Most calls are priced by a shorter way, and the figures must not tell which."""
+    reading = Reading(model=model, service_tier=tier, usage=[msgspec.Raw(json.dumps(usage).encode())])
+    call = make_call(reading=reading, format=format, outcome=outcome)
+    row = row_of(book, call)
+
+    read, raw = understand("openai", format, reading)
+    assert read is not None
+    expected = book.cost("openai", model, read, call.started_ms)
+    if outcome == "ok":
+        assert (row["cost_nano"], row["cost_source"], row["price_ref"]) == expected[:3]
+        assert tuple(row[f"{part}_nano"] for part in expected.split._fields) == expected.split
+    assert row["usage_raw"] == raw
+    assert all(row[name] == getattr(read, name) for name in row if name.endswith("_tokens"))
+    rare = json.loads(row["rare"] or "{}")
+    assert rare.get("service_tier", "") == tier
+    assert rare.get("tool_calls", {}) == read.tool_calls
 
 
 def test_the_answers_model_stands_before_the_one_asked_for(book: PriceBook) -> None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrion.call import Reading
-from metrion.wire import openai_chat
+from metrion.wire import openai_chat, openai_responses
 from metrion.wire.understand import understand
+from metrion.wire.usage import Plain, Usage
 from tests.wire.answers import Json, counts, document, events, read, understood
 
 
@@ -118,25 +119,43 @@ usages = st.dictionaries(st.sampled_from(NAMES), numbers | odd, max_size=4).flat
 
 
 @given(usages, st.sampled_from(["gpt-4o", "gpt-4o-search-preview"]))
-def test_a_documented_usage_is_read_as_any_other(usage: Json, model: str) -> None:
-    reading = Reading(model=model, service_tier="flex", tools={"web_search": 1})
-    documented = openai_chat.understand_documented(document(usage), reading)
-    tolerant = openai_chat.understand(json.loads(document(usage)), reading)
-    assert documented is None or documented == tolerant
+def test_a_plain_usage_is_read_as_any_other(usage: Json, model: str) -> None:
+    plain = openai_chat.count_plain(document(usage), model)
+    tolerant = openai_chat.understand(json.loads(document(usage)), Reading(model=model))
+    assert plain is None or as_usage(plain) == tolerant
 
 
-def test_the_documented_way_is_taken() -> None:
+def as_usage(plain: Plain) -> Usage:
+    return Usage(input_tokens=plain[0], cached_input_tokens=plain[1], output_tokens=plain[2], reasoning_tokens=plain[3])
+
+
+def test_the_plain_way_is_taken() -> None:
     usage: Json = {"prompt_tokens": 19, "completion_tokens": 30, "total_tokens": 49}
     usage["prompt_tokens_details"] = {"cached_tokens": 8, "audio_tokens": 0}
     usage["completion_tokens_details"] = {"reasoning_tokens": 3, "accepted_prediction_tokens": 0}
-    found = openai_chat.understand_documented(document(usage), Reading())
-    assert found is not None
-    assert counts(found) == {
-        "input_tokens": 19,
-        "cached_input_tokens": 8,
-        "output_tokens": 30,
-        "reasoning_tokens": 3,
-    }
+    assert openai_chat.count_plain(document(usage), "gpt-4o") == (19, 8, 30, 3)
+
+
+RESPONSE_NAMES = ["input_tokens", "output_tokens", "total_tokens", "service_tier", "cost"]
+response_usages = st.dictionaries(st.sampled_from(RESPONSE_NAMES), numbers | odd, max_size=4).flatmap(
+    lambda usage: st.fixed_dictionaries(
+        {}, optional={"input_tokens_details": details | odd, "output_tokens_details": details | odd}
+    ).map(lambda inner: usage | inner)
+)
+
+
+@given(response_usages)
+def test_a_plain_usage_of_a_response_is_read_as_any_other(usage: Json) -> None:
+    plain = openai_responses.count_plain(document(usage), "gpt-5")
+    tolerant = openai_responses.understand(json.loads(document(usage)), Reading(model="gpt-5"))
+    assert plain is None or as_usage(plain) == tolerant
+
+
+def test_the_plain_way_is_taken_by_responses() -> None:
+    usage: Json = {"input_tokens": 19, "output_tokens": 30, "total_tokens": 49}
+    usage["input_tokens_details"] = {"cached_tokens": 8, "cache_write_tokens": 0}
+    usage["output_tokens_details"] = {"reasoning_tokens": 3}
+    assert openai_responses.count_plain(document(usage), "gpt-5") == (19, 8, 30, 3)
 
 
 @pytest.mark.parametrize(
