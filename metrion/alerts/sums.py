@@ -1,13 +1,13 @@
 """Running sums: what rules look at, added up with the rows that are written, in their transaction.
 
-Rows are put together by what rules can tell apart first, so that fifty rules cost little more than one. An account
-without rules costs its place in one query.
+Rows are put together by what rules can tell apart first, so that fifty rules cost little more than one: of rows that
+are `Alike`, names, status and outcome are the same. An account without rules costs its place in one query.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from operator import itemgetter
 from time import perf_counter
 from typing import Any
@@ -24,14 +24,16 @@ from metrion.storage.rows import COLUMNS, Row
 FILL_SECONDS = 0.025  # of a step, which holds the writer
 _FILL_ROWS = 250
 
+Alike = Sequence[Row]  # rows of one account, one or more
 _Cell = tuple[str, str, str, int]  # provider, model, requester, minute; "" for a name that no rule asks for
 
 _AT = {name: at for at, name in enumerate(COLUMNS)}
 _ACCOUNT, _ID, _COST, _LATENCY = (
     itemgetter(_AT[name]) for name in ("account_id", "request_id", "cost_nano", "latency_us")
 )
-_STARTED = _AT["started_ms"]
+_STARTED = itemgetter(_AT["started_ms"])
 _NAMES = ("provider", "model", "requester")
+_APART = itemgetter(*(_AT[name] for name in ("outcome", "status", *_NAMES)))
 _REJECTED = Outcome.REJECTED.value
 _ERRORS = 400  # this status and above
 
@@ -46,7 +48,9 @@ class _Sum:
         self.latencies: Counter[int] = Counter()
 
 
-def count(connection: Connection, account_ids: Iterable[int], rows: Sequence[Row], taken: Sequence[Row] = ()) -> None:
+def count(
+    connection: Connection, account_ids: Iterable[int], rows: Iterable[Alike], taken: Iterable[Alike] = ()
+) -> None:
     """Add rows of these accounts to the sums of their rules, and take back those that were counted as `taken`."""
     rules: defaultdict[int, list[Rule]] = defaultdict(list)
     for rule in stored.rules_of(connection, set(account_ids)):
@@ -55,12 +59,14 @@ def count(connection: Connection, account_ids: Iterable[int], rows: Sequence[Row
         return
     added = _Added()
     for sign, some in ((1, rows), (-1, taken)):
-        for account_id, mine in _by_account(some, rules).items():
-            added.add([rule for rule in rules[account_id] if rule.filled is None], mine, sign)
+        mine: defaultdict[int, list[Alike]] = defaultdict(list)
+        for alike in some:
+            mine[_ACCOUNT(alike[0])].append(alike)
+        for account_id in mine.keys() & rules.keys():
+            added.add([rule for rule in rules[account_id] if rule.filled is None], mine[account_id], sign)
             for rule in rules[account_id]:
                 if rule.filled is not None:  # it has yet to read the others: `fill` does
-                    reached = bytes.fromhex(rule.filled)
-                    added.add([rule], [row for row in mine if _ID(row) <= reached], sign)
+                    added.add([rule], _up_to(bytes.fromhex(rule.filled), mine[account_id]), sign)
     added.store(connection)
     stored.set_due(connection, rules)
 
@@ -83,7 +89,7 @@ def fill(connection: Connection, rule: Rule, seconds: float = FILL_SECONDS) -> R
     while filled is not None:
         rows = stored.calls_after(connection, rule.account_id, bytes.fromhex(filled), _FILL_ROWS)
         added = _Added()
-        added.add([rule], rows, 1)
+        added.add([rule], _alike(rows), 1)
         added.store(connection)
         filled = _ID(rows[-1]).hex() if len(rows) == _FILL_ROWS else None
         if perf_counter() - began >= seconds:
@@ -94,15 +100,16 @@ def fill(connection: Connection, rule: Rule, seconds: float = FILL_SECONDS) -> R
     return rule._replace(filled=filled)
 
 
-def _by_account(rows: Sequence[Row], wanted: Container[int]) -> Mapping[int, Sequence[Row]]:
-    there = set(map(_ACCOUNT, rows))
-    if len(there) == 1:  # as at a server of one's own
-        return {account_id: rows for account_id in there if account_id in wanted}
-    found: defaultdict[int, list[Row]] = defaultdict(list)
+def _up_to(reached: bytes, some: Iterable[Alike]) -> list[Alike]:
+    kept = ([row for row in alike if _ID(row) <= reached] for alike in some)
+    return [alike for alike in kept if alike]
+
+
+def _alike(rows: Iterable[Row]) -> Iterable[Alike]:
+    found: defaultdict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        if _ACCOUNT(row) in wanted:
-            found[_ACCOUNT(row)].append(row)
-    return found
+        found[_APART(row)].append(row)
+    return found.values()
 
 
 class _Added:
@@ -112,7 +119,7 @@ class _Added:
         self._sums: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0, 0, 0])
         self._latencies: Counter[tuple[int, int, int, int]] = Counter()
 
-    def add(self, rules: Sequence[Rule], rows: Iterable[Row], sign: int) -> None:
+    def add(self, rules: Sequence[Rule], rows: Iterable[Alike], sign: int) -> None:
         """Rows of one account, for its rules."""
         for cell, found in _cells(rows, rules).items():
             for rule in rules:
@@ -136,27 +143,34 @@ class _Added:
         stored.add_sums(connection, sums, latencies)
 
 
-def _cells(rows: Iterable[Row], rules: Iterable[Rule]) -> dict[_Cell, _Sum]:
+def _cells(rows: Iterable[Alike], rules: Iterable[Rule]) -> dict[_Cell, _Sum]:
     """Rows put together by what these rules can tell apart: a column at a time, not a row at a time."""
-    asked = {name: {one for rule in rules for one in getattr(rule, f"{name}s")} for name in _NAMES}
-    apart = itemgetter(_AT["outcome"], _AT["status"], *(_AT[name] for name in _NAMES if asked[name]))
-    together: defaultdict[tuple[Any, int], list[Row]] = defaultdict(list)
-    for row in rows:
-        together[apart(row), row[_STARTED] // MINUTE_MS].append(row)
+    asked = [{one for rule in rules for one in getattr(rule, f"{name}s")} for name in _NAMES]
     timed = any(rule.kind == "latency" for rule in rules)
     cells: defaultdict[_Cell, _Sum] = defaultdict(_Sum)
-    for ((outcome, status, *names), minute), some in together.items():
+    for alike in rows:
+        outcome, status, *names = _APART(alike[0])
         if outcome == _REJECTED:
             continue
-        named = iter(names)
-        provider, model, requester = (_if_in(asked[name], next(named)) if asked[name] else "" for name in _NAMES)
-        found = cells[provider, model, requester, minute * MINUTE_MS]
-        found.requests += len(some)
-        found.errors += len(some) if status >= _ERRORS else 0
-        found.cost += sum(filter(None, map(_COST, some)))
-        if timed:
-            found.latencies.update(map(bucket, map(_LATENCY, some)))
+        provider, model, requester = map(_if_in, asked, names)
+        for minute_ms, some in _by_minute(alike):
+            found = cells[provider, model, requester, minute_ms]
+            found.requests += len(some)
+            found.errors += len(some) if status >= _ERRORS else 0
+            found.cost += sum(filter(None, map(_COST, some)))
+            if timed:
+                found.latencies.update(map(bucket, map(_LATENCY, some)))
     return cells
+
+
+def _by_minute(rows: Alike) -> Iterable[tuple[int, Alike]]:
+    first, last = (moment // MINUTE_MS for moment in (min(map(_STARTED, rows)), max(map(_STARTED, rows))))
+    if first == last:  # as nearly all that is written together
+        return [(first * MINUTE_MS, rows)]
+    found: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[_STARTED(row) // MINUTE_MS * MINUTE_MS].append(row)
+    return found.items()
 
 
 def _if_in(asked: Container[str], name: str) -> str:

@@ -134,7 +134,7 @@ def _row(
         call.status,
         call.outcome,
         call.error_code or None,
-        _text(call.error_message) or None,
+        _text(call.error_message) if call.error_message else None,
         written_5m,
         written_1h,
         rare,

@@ -29,8 +29,8 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
         return
     account_ids = set(map(_ACCOUNT, chain(rows, taken)))
     folds = totals.find_folds(connection, account_ids)
-    _count_for_alerts(connection, account_ids, rows, taken)
     sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
+    _count_for_alerts(connection, account_ids, sides)
     hours = _hours(connection, sides)
     for table, sums in hours.items():
         totals.add_sums(connection, table, sums)
@@ -41,9 +41,10 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
 
 
 def _count_for_alerts(
-    connection: Connection, account_ids: Collection[int], rows: Sequence[Row], taken: Sequence[Row]
+    connection: Connection, account_ids: Collection[int], sides: Sequence[tuple[int, list[Group]]]
 ) -> None:
     """A rule that cannot be counted is told of; rows are written whatever it is."""
+    rows, taken = ([one.rows for sign, groups in sides if sign == wanted for one in groups] for wanted in (1, -1))
     try:
         with connection.begin_nested():
             alert_sums.count(connection, account_ids, rows, taken)

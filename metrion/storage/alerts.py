@@ -55,7 +55,7 @@ class Rule(NamedTuple):
 
 
 _LISTS = ("providers", "models", "requesters", "muted")
-_PROVIDERS, _MODELS, _REQUESTERS, _MUTED = map(Rule._fields.index, _LISTS)
+_LISTS_AT = tuple(map(Rule._fields.index, _LISTS))
 # In one row, however many there are: see `many`.
 _RULE = f"json_array({','.join(Rule._fields)})"
 _RULES = (
@@ -65,14 +65,10 @@ _RULES = (
 _UNFILLED = f"SELECT {_RULE} FROM alert_rules WHERE filled IS NOT NULL ORDER BY id LIMIT 1"  # noqa: S608
 
 
-def _rule(row: Sequence[Any]) -> Rule:
-    rule = Rule._make(row)
-    return rule._replace(
-        providers=_lines(row[_PROVIDERS]),
-        models=_lines(row[_MODELS]),
-        requesters=_lines(row[_REQUESTERS]),
-        muted=_lines(row[_MUTED]),
-    )
+def _rule(row: list[Any]) -> Rule:
+    for at in _LISTS_AT:
+        row[at] = _lines(row[at])
+    return Rule._make(row)
 
 
 def _lines(text: str) -> tuple[str, ...]:
