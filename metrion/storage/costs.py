@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import repeat
 from random import Random
@@ -13,14 +13,36 @@ import msgspec
 
 from metrion.kit.zones import day_start, local_date, midnight, month_start, next_day
 from metrion.storage import requesters
-from metrion.storage.dashboard import Compared, Layer, Named, by_model, layers, over_time, sums, whole
+from metrion.storage.dashboard import (
+    Compared,
+    Layer,
+    Named,
+    Overview,
+    by_model,
+    compared,
+    layers,
+    over_time,
+    sums,
+    whole,
+)
 from metrion.storage.database import Connection
 from metrion.storage.folding import next_hour
-from metrion.storage.requesters import Each
-from metrion.storage.search import Greatest, Wanted, find_greatest
-from metrion.storage.view import NOTHING, Figures, Filters, Range, read, read_pairs
+from metrion.storage.search import Few, Wanted, find_few_greatest
+from metrion.storage.view import NOTHING, Figures, Filters, Range, read_pairs
 
 MOST_REQUESTERS = 50
+OF_MODELS = (
+    "requests",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nano",
+    "cost_unpriced",
+    "cost_unknown",
+)
 
 
 class Costs(NamedTuple):
@@ -29,7 +51,7 @@ class Costs(NamedTuple):
     all: Compared
     starts: list[int]
     over_time: list[Figures]
-    models: list[Named]
+    models: list[Named]  # with the figures OF_MODELS
     providers: list[Named]
     requesters: list[Named]  # the dearest; empty where the filters are of models or a status but of no requester
     cost_by_model: list[Layer]
@@ -37,7 +59,7 @@ class Costs(NamedTuple):
 
 def costs(connection: Connection, account_id: int, range: Range, filters: Filters) -> Costs:
     """Where the money of a range went, beside the period before."""
-    models = by_model(connection, account_id, range, filters)
+    models = by_model(connection, account_id, range, filters, OF_MODELS)
     found = whole(connection, account_id, range, filters)
     return Costs(
         all=found.all,
@@ -72,10 +94,10 @@ def by_requester(
     return [Named(name, told) for (name,), told in found.items()]
 
 
-def dearest(connection: Connection, account_id: int, range: Range, filters: Filters) -> Greatest:
+def dearest(connection: Connection, account_id: int, range: Range, filters: Filters, number: int) -> Few:
     """The requests that cost most."""
     wanted = Wanted(range.from_ms, range.to_ms, filters.provider, filters.models, filters.requester, filters.status)
-    return find_greatest(connection, account_id, wanted, "cost", 0)
+    return find_few_greatest(connection, account_id, wanted, "cost", number)
 
 
 # ── why it changed ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,52 +131,85 @@ class Why(NamedTuple):
 
 
 _CHANGES = 3
-_LOOKED_AT = 100  # requesters
-_READ = 60_000  # rows of pairs, about
+_PAIRS = 500  # that are looked at
+_READ = 10_000  # rows of pairs, about
+_FEWEST = 100  # pairs, however long the range
+_MODELS = 40  # where there are more pairs
 
 
 def why_it_changed(
-    connection: Connection, account_id: int, range: Range, filters: Filters, each: tuple[Each, Each] | None = None
+    connection: Connection, account_id: int, range: Range, filters: Filters, known: Overview | None = None
 ) -> Why:
     """The three pairs of model and requester that explain most of the cost's difference from the period before.
 
-    Of more requesters than can be looked at at once, those that cost most in either period are. `each`: what all cost
-    now and before, where that is known already.
+    Of more pairs than can be looked at at once, those of the models and requesters are whose own cost changed most that
+    way. `known`: the range's overview, where it was read already.
     """
     both = (range, range.before)
-    now, before = (
-        sums(connection, account_id, one, filters, (), ("cost_nano",)).get((), NOTHING).cost_nano for one in both
-    )
-    candidates, every = _greatest(connection, account_id, range, filters, each)
+    all = known.all if known else compared(connection, account_id, range, filters)
+    now, before = all.now.cost_nano, all.before.cost_nano
+    direction = -1 if now < before else 1
+    only, every = _changed_most(connection, account_id, range, filters, known, direction)
     pairs: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
-    if candidates:
-        only = filters if filters.requester else msgspec.structs.replace(filters, among=tuple(candidates))
+    if only is not None:
         for at, one in enumerate(both):
             found = read_pairs(connection, account_id, one, only, ("requester", "provider", "model"), ("cost_nano",))
             for pair, told in found.items():
                 pairs[pair][at] += told.cost_nano
     changes = [Change(*pair, *costs) for pair, costs in pairs.items()]
-    direction = -1 if now < before else 1
     changes.sort(key=lambda one: (-one.by_nano * direction, one.requester, one.model))
     return Why(now, before, [one for one in changes[:_CHANGES] if one.by_nano * direction > 0], every)
 
 
-def _greatest(
-    connection: Connection, account_id: int, range: Range, filters: Filters, each: tuple[Each, Each] | None
-) -> tuple[list[str], bool]:
-    """Requesters to look at, those that cost most first, and whether that is all of them."""
+def _changed_most(
+    connection: Connection,
+    account_id: int,
+    range: Range,
+    filters: Filters,
+    known: Overview | None,
+    direction: int,
+) -> tuple[Filters | None, bool]:
+    """What to look at, and whether that is all; None where nothing cost anything."""
     if filters.requester:
-        return [filters.requester], True
-    only = Filters(filters.provider)
-    cost: dict[str, int] = {}
-    for told in each or (requesters.each(connection, account_id, one, only) for one in (range, range.before)):
-        for name in told.dearest(_LOOKED_AT + 1):
-            if told.cost_nano[name]:
-                cost[name] = max(cost.get(name, 0), told.cost_nano[name])
-    models = len(read(connection, account_id, range, filters, ("provider", "model"), ("requests",)))
-    most = min(max(_READ // max(2 * len(range.starts) * models, 1), 3), _LOOKED_AT)
-    names = sorted(cost, key=lambda name: (-cost[name], name))
-    return names[:most], len(names) <= most
+        return filters, True
+    if known and known.each_requester:
+        of_requesters = known.each_requester
+    else:
+        of_provider = Filters(filters.provider)
+        of_requesters = (
+            requesters.each(connection, account_id, range, of_provider),
+            requesters.each(connection, account_id, range.before, of_provider),
+        )
+    names = _by_change(of_requesters[0].cost_nano, of_requesters[1].cost_nano, direction)
+    of_models = (
+        known.models if known else by_model(connection, account_id, range, filters, _COST),
+        by_model(connection, account_id, range.before, filters, _COST),
+    )
+    models = _by_change(_sum_by_name(of_models[0]), _sum_by_name(of_models[1]), direction)
+    if not (names and models):
+        return None, True
+    most = max(min(_PAIRS, _READ // len(range.starts)), _FEWEST)
+    if len(names) * len(models) <= most:
+        return msgspec.structs.replace(filters, among=tuple(names)), True
+    few = models[:_MODELS]
+    return msgspec.structs.replace(filters, models=tuple(few), among=tuple(names[: max(most // len(few), 1)])), False
+
+
+_COST = ("cost_nano",)
+
+
+def _sum_by_name(found: Iterable[Named]) -> dict[str, int]:
+    """Cost by name: two providers may have a model of one name."""
+    cost: defaultdict[str, int] = defaultdict(int)
+    for one in found:
+        cost[one.name] += one.figures.cost_nano
+    return cost
+
+
+def _by_change(now: Mapping[str, int], before: Mapping[str, int], direction: int) -> list[str]:
+    """Names that cost anything, those first whose cost changed most in that direction."""
+    named = [name for name in {**now, **before} if now.get(name) or before.get(name)]
+    return [name for _, name in sorted(((before.get(name, 0) - now.get(name, 0)) * direction, name) for name in named)]
 
 
 # ── the month ─────────────────────────────────────────────────────────────────────────────────────────────────────────

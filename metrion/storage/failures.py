@@ -17,8 +17,7 @@ from metrion.storage.view import Figures, Filters, Piece, Range, pieces, read, r
 
 LATEST = 50
 MOST_LAYERS = 8
-_FEW = 200
-_LOOKED_AT = 20_000  # rows that did not end well, for the latest of them
+_LOOKED_AT = (200, 2000, 20_000)  # of those that did not end well or the requester's: more where few match
 
 
 class Failure(NamedTuple):
@@ -113,12 +112,11 @@ def _failures(
 def latest(connection: Connection, account_id: int, range: Range, filters: Filters) -> Sequence[Row[Any]]:
     """The latest calls that failed or were refused, all columns, newest first; of those an index leads to at once."""
     ids, column = calls.c.request_id, calls.c
-    unwell = [
-        column.account_id == account_id,
-        ids >= first_id(range.from_ms),
-        ids < first_id(range.to_ms),
-        literal_column("calls.outcome <> 'ok'"),  # the index's own words
-    ]
+    near = [column.account_id == account_id, ids >= first_id(range.from_ms), ids < first_id(range.to_ms)]
+    if filters.requester:  # each index's own words
+        near += [column.requester == filters.requester, literal_column("calls.requester <> ''")]
+    else:
+        near.append(literal_column("calls.outcome <> 'ok'"))
     wanted = [column.account_id == account_id, or_(column.outcome.not_in(NOT_ERRORS), column.outcome == _REJECTED)]
     if filters.provider:
         wanted.append(column.provider == filters.provider)
@@ -129,8 +127,8 @@ def latest(connection: Connection, account_id: int, range: Range, filters: Filte
     if filters.status is not None:
         wanted.append(column.status.between(100 * filters.status, 100 * filters.status + 99))
     found: Sequence[Row[Any]] = []
-    for most in (_FEW, _LOOKED_AT):  # what is joined is sorted, all columns of it
-        looked = select(ids).where(*unwell).order_by(ids.desc()).limit(most).subquery()
+    for most in _LOOKED_AT:  # what is joined is sorted, all columns of it
+        looked = select(ids).where(*near).order_by(ids.desc()).limit(most).subquery()
         query = select(calls).join(looked, looked.c.request_id == ids).where(*wanted).order_by(ids.desc()).limit(LATEST)
         found = connection.execute(query).all()
         if len(found) == LATEST:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Table, func, literal_column, select
+from sqlalchemy import Row, func, literal_column, select
 
 from metrion.call import Outcome
 from metrion.kit import buckets
@@ -56,6 +57,7 @@ class Latency(NamedTuple):
     over_time: list[Times]
     speed: list[float | None]  # output tokens a second, of streams
     models: list[Timed]  # those with most requests
+    every_model: int  # how many these could be, MOST_MODELS at most
     providers: list[Timed]
     rows: int | None  # None: of all calls; else of so many, the latest
     all_rows: bool  # whether these are all there are
@@ -65,12 +67,14 @@ _FIGURES = ("requests", "streamed_tokens", "streamed_us", "latency_us")
 _PARTS = (0.5, 0.95, 0.99)
 
 
-def latency(connection: Connection, account_id: int, range: Range, filters: Filters) -> Latency:
-    """How long the calls of a range took, and how fast streams were."""
+def latency(
+    connection: Connection, account_id: int, range: Range, filters: Filters, most: int = MOST_MODELS
+) -> Latency:
+    """How long the calls of a range took, and how fast streams were; of at most so many models."""
     figures = sums(connection, account_id, range, filters, (), _FIGURES).get((), NOTHING)
     speed = [told.tokens_a_second for told in over_time(connection, account_id, range, filters, _FIGURES)]
-    models = by_model(connection, account_id, range, filters, _FIGURES)
-    models = sorted(models, key=lambda one: -one.figures.requests)[:MOST_MODELS]
+    every = by_model(connection, account_id, range, filters, _FIGURES)
+    models = sorted(every, key=lambda one: -one.figures.requests)[:most]
     providers = by_provider(connection, account_id, range, filters, _FIGURES)
     of_rows = bool(filters.requester) or filters.status is not None
     read = _of_rows if of_rows else _of_totals
@@ -80,40 +84,45 @@ def latency(connection: Connection, account_id: int, range: Range, filters: Filt
         before=None if of_rows else _of_totals(connection, account_id, range.before, filters, None).times(),
         figures=figures,
         starts=range.starts,
-        over_time=[counted.times(start=start) for start in range.starts],
+        over_time=[counted.times(start) for start in range.starts],
         speed=speed,
         models=[Timed(one.name, counted.model(one.provider, one.name), one.figures, one.provider) for one in models],
-        providers=[Timed(one.name, counted.times(provider=one.name), one.figures, one.name) for one in providers],
+        every_model=min(len(every), MOST_MODELS),
+        providers=[Timed(one.name, counted.times(one.name), one.figures, one.name) for one in providers],
         rows=counted.rows,
         all_rows=counted.rows is None or counted.rows < MOST_ROWS,
     )
 
 
 class _Counted:
-    """Counts by bucket: by start and provider, and by provider and model."""
+    """Counts by bucket: of all, by start, by provider, and by provider and model."""
 
     def __init__(self, rows: int | None = None) -> None:
         self.rows = rows
-        self._over_time: defaultdict[tuple[str, int, str], Counts] = defaultdict(Counter)
+        self._by: defaultdict[tuple[str, int | str | None], Counts] = defaultdict(Counter)
         self._by_model: defaultdict[tuple[str, str, str], Counts] = defaultdict(Counter)
 
-    def add(self, kind: str, start: int, provider: str, counts: Mapping[int, int]) -> None:
-        self._over_time[kind, start, provider].update(counts)
+    def add(self, kind: str, of: int | str | None, counts: Mapping[int, int]) -> None:
+        """Add counts of one start, of one provider, or of all (None)."""
+        self._by[kind, of].update(counts)
 
     def add_model(self, kind: str, provider: str, model: str, counts: Mapping[int, int]) -> None:
         self._by_model[kind, provider, model].update(counts)
 
-    def add_one(self, kind: str, start: int, provider: str, model: str, number: int) -> None:
-        self._over_time[kind, start, provider][number] += 1
-        self._by_model[kind, provider, model][number] += 1
+    def add_each(self, kind: str, durations: Iterable[tuple[int | str | None, int]]) -> None:
+        """Add durations by the numbers of their buckets; none of 0, which is what took no time."""
+        for (of, number), count in Counter(durations).items():
+            if number:
+                self._by[kind, of][number] += count
 
-    def times(self, *, start: int | None = None, provider: str | None = None) -> Times:
-        """Those of all calls, of one bucket's or of one provider's."""
-        found: defaultdict[str, Counts] = defaultdict(Counter)
-        for (kind, one_start, one_provider), counts in self._over_time.items():
-            if start in (None, one_start) and provider in (None, one_provider):
-                found[kind].update(counts)
-        return Times(*(_quantiles(found[kind]) for kind in _KINDS))
+    def add_each_model(self, kind: str, durations: Iterable[tuple[tuple[str, str], int]]) -> None:
+        for ((provider, model), number), count in Counter(durations).items():
+            if number:
+                self._by_model[kind, provider, model][number] += count
+
+    def times(self, of: int | str | None = None) -> Times:
+        """Those of one start, of one provider, or of all."""
+        return Times(*(_quantiles(self._by[kind, of]) for kind in _KINDS))
 
     def model(self, provider: str, name: str) -> Times:
         return Times(*(_quantiles(self._by_model[kind, provider, name]) for kind in _KINDS))
@@ -137,25 +146,22 @@ def _of_totals(
     counted = _Counted()
     starts = range.starts
     fold = standing(connection, account_id, range.zone)
+    kinds = _OF_MODELS if filters.models else _OF_PROVIDERS
     for piece in pieces(fold, range):
-        table = latency_days if piece.days else latency_hours
-        kinds = _OF_MODELS if filters.models else _OF_PROVIDERS
+        asked = (connection, account_id, range.zone, piece)
         if models is None:
-            for (kind,), counts in _read(
-                connection, account_id, range.zone, table, piece, filters, kinds, ("kind", "octave")
-            ):
-                counted.add(kinds[kind], range.from_ms, "", counts)
+            for (kind,), counts in _read(*asked, filters, kinds, ("kind", "octave")):
+                counted.add(kinds[kind], None, counts)
             continue
-        keys: tuple[str, ...] = ("kind", "start_ms", "provider", "octave")
-        for (kind, start, provider), counts in _read(
-            connection, account_id, range.zone, table, piece, filters, kinds, keys
-        ):
-            counted.add(kinds[kind], starts[bisect_right(starts, start) - 1], provider, counts)
+        for (kind, start), counts in _read(*asked, filters, kinds, ("kind", "start_ms", "octave")):
+            counted.add(kinds[kind], None, counts)
+            counted.add(kinds[kind], starts[bisect_right(starts, start) - 1], counts)
+        for (kind, provider), counts in _read(*asked, filters, kinds, ("kind", "provider", "octave")):
+            counted.add(kinds[kind], provider, counts)
         if models:
             only = Filters(filters.provider, tuple(models))
-            keys = ("kind", "provider", "model", "octave")
             for (kind, provider, model), counts in _read(
-                connection, account_id, range.zone, table, piece, only, _OF_MODELS, keys
+                *asked, only, _OF_MODELS, ("kind", "provider", "model", "octave")
             ):
                 counted.add_model(_OF_MODELS[kind], provider, model, counts)
     return counted
@@ -165,29 +171,26 @@ def _read(
     connection: Connection,
     account_id: int,
     zone: str,
-    table: Table,
     piece: Piece,
     filters: Filters,
     kinds: Iterable[str],
     by: Sequence[str],
 ) -> Iterator[tuple[Any, dict[int, int]]]:
     """Counts by all but the last of `by`, which is the octave."""
+    table = latency_days if piece.days else latency_hours
     column = table.c
-    where = [
-        column.account_id == account_id,
-        column.kind.in_(kinds),
-        column.start_ms >= piece.from_ms,
-        column.start_ms < piece.to_ms,
-    ]
+    where = [column.account_id == account_id, column.kind.in_(kinds)]
     if filters.provider:
         where.append(column.provider == filters.provider)
     if filters.models:
         where.append(column.model.in_(filters.models))
-        if piece.days:
-            where += led_to(connection, account_id, table, zone, piece, filters)
+    if filters.models and piece.days:
+        where += led_to(connection, account_id, table, zone, piece, filters)
+    else:
+        where += [column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     keys = [column[name] for name in by]
     query = select(*keys, *(func.sum(column[name]) for name in OCTAVE)).where(*where).group_by(*keys)
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         *key, octave = row[: len(by)]
         first = octave * buckets.COLUMNS
         yield tuple(key), {first + at: count for at, count in enumerate(row[len(by) :]) if count}
@@ -208,17 +211,21 @@ def _of_rows(
     latest = select(ids).where(*within).order_by(ids.desc()).limit(MOST_ROWS).subquery()
     same = (column.account_id == account_id) & (ids == latest.c.request_id)
     rows = connection.execute(select(*(column[name] for name in names)).join(latest, same)).all()
-    counted, starts = _Counted(len(rows)), range.starts
-    for row in rows:
-        if row.outcome == Outcome.REJECTED.value or not _matches(row, filters):
-            continue
-        start = starts[bisect_right(starts, row.started_ms) - 1]
-        times = {"latency": row.latency_us, "ttft": row.ttft_us}
-        if row.provider_us:
-            times["overhead"] = row.latency_us - row.provider_us
-        for kind, us in times.items():
-            if number := buckets.bucket(us):
-                counted.add_one(kind, start, row.provider, row.model, number)
+    matching = [row for row in rows if row.outcome != Outcome.REJECTED.value and _matches(row, filters)]
+    starts = range.starts
+    began = [starts[bisect_right(starts, row.started_ms) - 1] for row in matching]
+    providers = [row.provider for row in matching]
+    named = [(row.provider, row.model) for row in matching]
+    counted = _Counted(len(rows))
+    for kind, durations in (
+        ("latency", [row.latency_us for row in matching]),
+        ("ttft", [row.ttft_us for row in matching]),
+        ("overhead", [row.latency_us - row.provider_us if row.provider_us else 0 for row in matching]),
+    ):
+        numbers = [buckets.bucket(us) for us in durations]
+        for of in (repeat(None), began, providers):
+            counted.add_each(kind, zip(of, numbers, strict=False))
+        counted.add_each_model(kind, zip(named, numbers, strict=True))
     return counted
 
 

@@ -9,12 +9,13 @@ from heapq import nsmallest
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, func, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, func, select, union, union_all
 
 from metrion.call import Outcome
 from metrion.kit.clock import DAY_MS
+from metrion.kit.zones import QUARTER_MS
 from metrion.storage.database import Connection
-from metrion.storage.tables import requester_dates, requester_days, requester_hours, requester_running
+from metrion.storage.tables import model_hours, requester_dates, requester_days, requester_hours, requester_running
 from metrion.storage.totals import ALL as EVERY_PROVIDER
 from metrion.storage.totals import Fold
 from metrion.storage.view import (
@@ -32,6 +33,7 @@ from metrion.storage.view import (
 )
 
 _LONGEST_MONTH_MS = 32 * DAY_MS
+_FEW_HOURS_MS = 3 * DAY_MS
 
 
 class Date(NamedTuple):
@@ -159,7 +161,7 @@ def each(connection: Connection, account_id: int, range: Range, filters: Filters
         connection, account_id, range, filters, ("requester",), ("cost_nano", "requests", "refused")
     ).subquery()
     sums = (func.sum(every.c[name]) for name in ("cost_nano", "requests", "refused"))
-    found = connection.execute(select(every.c.requester, *sums).group_by(every.c.requester))
+    found = connection.execute(select(every.c.requester, *sums).group_by(every.c.requester)).all()
     had = [row for row in found if any(row[1:])]
     return Each({row[0]: row[1] for row in had}, {row[0]: row[2] for row in had})
 
@@ -177,21 +179,47 @@ def count_by_bucket(connection: Connection, account_id: int, range: Range) -> li
     fold = standing(connection, account_id, range.zone)
     found = {one.start_ms: one.requesters for one in dates_of(connection, account_id, fold, range)}
     starts = range.starts
+    if range.hourly:
+        hours = _count_each_hour(connection, account_id, range)
+        if hours.keys() <= set(starts):  # while totals are of another time zone, their hours begin at other minutes
+            return [hours.get(start, 0) for start in starts]
     ends = [*starts[1:], range.to_ms]
     return [
         found[start]
         if start in found and end <= fold.folded_ms
+        else _count_in_day(connection, account_id, start, fold.folded_ms, end)
+        if start in found
         else _count_in_hours(connection, account_id, start, end)
         for start, end in zip(starts, ends, strict=True)
     ]
 
 
+def _count_each_hour(connection: Connection, account_id: int, range: Range) -> dict[int, int]:
+    column = requester_hours.c
+    named = _named_in_hours(account_id, range.from_ms, range.to_ms)
+    query = select(column.start_ms, func.count(column.requester.distinct())).where(named).group_by(column.start_ms)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def _count_in_hours(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> int:
+    query = select(func.count(requester_hours.c.requester.distinct()))
+    return connection.execute(query.where(_named_in_hours(account_id, from_ms, to_ms))).scalar_one()
+
+
+def _count_in_day(connection: Connection, account_id: int, day_ms: int, folded_ms: int, to_ms: int) -> int:
+    """The same where hours that begin before `folded_ms` are in the day."""
+    day = requester_days.c
+    mine = (day.account_id == account_id) & (day.start_ms == day_ms) & (day.provider == EVERY_PROVIDER)
+    folded = select(day.requester).where(mine, day.requester != "", day.requests > 0)
+    rest = select(requester_hours.c.requester).where(_named_in_hours(account_id, folded_ms, to_ms))
+    return connection.execute(select(func.count()).select_from(union(folded, rest).subquery())).scalar_one()
+
+
+def _named_in_hours(account_id: int, from_ms: int, to_ms: int) -> ColumnElement[bool]:
+    """Those with a name that sent a request to a provider."""
     column = requester_hours.c
     within = (column.start_ms >= from_ms) & (column.start_ms < to_ms) & (column.outcome != Outcome.REJECTED.value)
-    named = (column.account_id == account_id) & within & (column.requester != "")
-    query = select(func.count(column.requester.distinct())).where(named)
-    return connection.execute(query).scalar_one()
+    return (column.account_id == account_id) & within & (column.requester != "")
 
 
 def series(
@@ -255,10 +283,28 @@ def _everything(
 
 def _hours(account_id: int, piece: Piece, filters: Filters, by: Sequence[str], figures: Sequence[str]) -> Select[Any]:
     column = requester_hours.c
-    where = [column.account_id == account_id, column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
-    where += _named(column, filters)
+    where = [column.account_id == account_id, *_named(column, filters)]
+    if filters.requester and piece.to_ms - piece.from_ms <= _FEW_HOURS_MS:
+        # Through each start that there may be and each provider: of a range, SQLite would walk through all requesters.
+        where.append(column.start_ms.in_(_quarters(piece)))
+        if not filters.provider:
+            where.append(column.provider.in_(_providers(account_id, piece)))
+    else:
+        where += [column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     columns = columns_of(requester_hours, tuple(by), tuple(figures))
     return select(*columns).where(*where).group_by(*columns[: len(by)])
+
+
+def _quarters(piece: Piece) -> list[int]:
+    """Every quarter of an hour: each hour begins with one, in whatever zone."""
+    first = -(-piece.from_ms // QUARTER_MS)
+    return [first * QUARTER_MS + at for at in range(0, piece.to_ms - first * QUARTER_MS, QUARTER_MS)]
+
+
+def _providers(account_id: int, piece: Piece) -> Select[Any]:
+    column = model_hours.c
+    within = (column.start_ms >= piece.from_ms) & (column.start_ms < piece.to_ms)
+    return select(column.provider).where(column.account_id == account_id, within).distinct()
 
 
 def _sums_of(

@@ -29,7 +29,8 @@ COUNTED = 10_000  # matches; beyond, "10,000+"
 SORTED = 100_000  # rows that are sorted; beyond, the greatest of each day are
 TOPS = 100
 _LOOKED = 20_000  # rows one page looks at
-_FEW = 200
+_LOOKED_FEW = 8000  # those that a short list does
+_FEW, _MORE = 200, 2000  # the same by an index, before as many as that
 _OF_INDEX = 2  # columns that an index tells: the id, and what it is of
 _LONGEST_DAY_MS = 2 * DAY_MS  # whatever its time zone does with its clocks
 _ID_PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -90,6 +91,13 @@ class Greatest(NamedTuple):
     rows: Sequence[Row[Any]]
     more: bool
     of_tops: bool
+
+
+class Few(NamedTuple):
+    """The greatest calls of all that match, or where `latest` is a number of so many that were looked at first."""
+
+    rows: Sequence[Row[Any]]
+    latest: int = 0
 
 
 class Step(NamedTuple):
@@ -188,13 +196,38 @@ def find_greatest(connection: Connection, account_id: int, wanted: Wanted, sort:
     if of_tops:  # with the range beside its ids, SQLite would walk through the range
         query = query.where(calls.c.account_id == account_id, ids.in_(tops))
     elif _indexed(wanted):  # as it would beside an index
-        looked = _looked_at(account_id, wanted, SORTED, columns=("request_id",))
+        looked = _looked_in_index(account_id, wanted, SORTED)
         query = query.join(looked, (calls.c.account_id == account_id) & (ids == looked.c.request_id))
     else:
         query = query.where(*_range(account_id, wanted))
     ordered = query.order_by(value.desc(), ids.desc()).offset(page * PAGE).limit(PAGE + 1)
     found = list(connection.execute(ordered).scalars())
     return Greatest(_these(connection, account_id, found[:PAGE], sort), len(found) > PAGE, of_tops)
+
+
+def find_few_greatest(connection: Connection, account_id: int, wanted: Wanted, sort: Sort, number: int) -> Few:
+    """The greatest by cost, latency or tokens, for a list beside other figures: at most `number`, the greatest first.
+
+    Of a requester or a failure only the latest rows are looked at, and the greatest of each day.
+    """
+    if not _is_filtered(wanted):
+        tops = _tops(connection, account_id, wanted, sort)[:number]
+        if len(tops) == number:
+            return Few(_these(connection, account_id, tops, sort))
+    if not _indexed(wanted):
+        return Few(find_greatest(connection, account_id, wanted, sort, 0).rows[:number])
+    value, ids = _VALUES[sort], calls.c.request_id
+    looked = _looked_in_index(account_id, wanted, _LOOKED_FEW)
+    query = select(ids, value.label("value")).where(calls.c.account_id == account_id, *_filters(calls.c, wanted))
+    ordered = (value.desc(), ids.desc())
+    latest = query.join(looked, ids == looked.c.request_id).where(value.is_not(None))
+    found = {row.request_id: row.value for row in connection.execute(latest.order_by(*ordered).limit(number))}
+    more = _last_looked_at(connection, account_id, wanted, _LOOKED_FEW) is not None
+    if more:
+        of_days = query.where(ids.in_(_tops(connection, account_id, wanted, sort)))
+        found |= {row.request_id: row.value for row in connection.execute(of_days)}
+    greatest = sorted(found, key=lambda request_id: (found[request_id], request_id), reverse=True)[:number]
+    return Few(_these(connection, account_id, greatest, sort), _LOOKED_FEW if more else 0)
 
 
 def _these(connection: Connection, account_id: int, ids: Sequence[bytes], sort: Sort) -> Sequence[Row[Any]]:
@@ -333,6 +366,14 @@ def _looked_at(
     return query.limit(most).subquery("looked")
 
 
+def _looked_in_index(account_id: int, wanted: Wanted, most: int) -> Subquery:
+    """The newest rows that the index leads to, and that match by their status where it holds that."""
+    if wanted.requester:
+        return _looked_at(account_id, wanted, most, columns=("request_id",))
+    looked = _looked_at(account_id, wanted, most, columns=("request_id", "status"))
+    return select(looked.c.request_id).where(*_of_status(looked.c, wanted)).subquery("of_status")
+
+
 def _last_looked_at(
     connection: Connection,
     account_id: int,
@@ -383,7 +424,7 @@ def _rows(
     # Ids out of the index first: asked for all columns at once, SQLite walks through the whole range instead. It sorts
     # what it joins, so few are taken before many.
     rows: list[Row[Any]] = []
-    for most in (_FEW, _LOOKED):
+    for most in (_FEW, _MORE, _LOOKED):
         looked = _looked_at(account_id, wanted, most, before=before, after=after, columns=("request_id",))
         same = (calls.c.account_id == account_id) & (calls.c.request_id == looked.c.request_id)
         query = select(*(calls.c[name] for name in columns)).select_from(looked.join(calls, same))
@@ -408,10 +449,7 @@ def _filters(of: Any, wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(of.model.in_(wanted.models))
     if wanted.requester:
         found.append(of.requester == wanted.requester)
-    if wanted.status == 0:
-        found.append(of.status == 0)
-    elif wanted.status is not None:
-        found.append(and_(of.status >= wanted.status * 100, of.status < wanted.status * 100 + 100))
+    found += _of_status(of, wanted)
     if wanted.stream is not None:
         found.append(of.stream == int(wanted.stream))
     if wanted.text.strip() and not _id_prefix(wanted):
@@ -419,3 +457,11 @@ def _filters(of: Any, wanted: Wanted) -> list[ColumnElement[bool]]:
         where = (of.model, of.requested_model, of.requester)
         found.append(or_(*(name.icontains(part, autoescape=True) for name in where)))
     return found
+
+
+def _of_status(of: Any, wanted: Wanted) -> list[ColumnElement[bool]]:
+    if wanted.status is None:
+        return []
+    if wanted.status == 0:
+        return [of.status == 0]
+    return [and_(of.status >= wanted.status * 100, of.status < wanted.status * 100 + 100)]

@@ -12,7 +12,9 @@ from metrion.storage.database import Connection
 from metrion.storage.view import NOTHING, Figures, Filters, Range, read, read_pairs
 
 _MODELS = 3
-_READ = 60_000  # rows of pairs, about
+_READ = 20_000  # rows of pairs, about
+_FEW_DAYS, _FEW_MODELS = 45, 500
+_ONE = ("requests",)
 
 
 class Source(NamedTuple):
@@ -69,11 +71,13 @@ def _models(
     connection: Connection, account_id: int, range: Range, filters: Filters, names: Sequence[str]
 ) -> dict[str, list[str]]:
     """The models on which the first of these requesters spent most."""
-    every = len(read(connection, account_id, range, Filters(filters.provider), ("provider", "model"), ("requests",)))
-    some = tuple(names[: max(_READ // max(len(range.starts) * every, 1), 1)])
+    every = {model for (model,) in read(connection, account_id, range, Filters(filters.provider), ("model",), _ONE)}
+    some = tuple(names[: max(_READ // max(len(range.starts) * len(every), 1), 1)])
     if not some:
         return {}
-    only = Filters(filters.provider, filters.models, "", filters.status, some)
+    few = len(range.starts) <= _FEW_DAYS and len(every) <= _FEW_MODELS  # of a long range, most of their rows are in it
+    among = filters.models or (tuple(every) if few else ())
+    only = Filters(filters.provider, among, "", filters.status, some)
     found = read_pairs(connection, account_id, range, only, ("requester", "model"), ("cost_nano", "requests"))
     models: dict[str, list[str]] = {name: [] for name in some}
     for requester, model in sorted(found, key=lambda key: (-found[key].cost_nano, -found[key].requests, key)):

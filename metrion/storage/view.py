@@ -160,7 +160,15 @@ def maker(names: Sequence[str]) -> Callable[[Sequence[int]], Figures]:
     """What makes figures of the values of these, in their order; the rest is 0."""
     if tuple(names) == ALL:
         return Figures._make
-    return lambda values: Figures(**dict(zip(names, values, strict=True)))
+    places = [ALL.index(name) for name in names]
+
+    def make(values: Sequence[int]) -> Figures:
+        every = [0] * len(ALL)
+        for place, value in zip(places, values, strict=True):
+            every[place] = value
+        return Figures._make(every)
+
+    return make
 
 
 def add(left: Figures, right: Figures, sign: int = 1) -> Figures:
@@ -234,9 +242,12 @@ def sum_of(table: Table, name: str) -> ColumnElement[int]:
     return func.sum(column[name])
 
 
-def _matching(table: Table, account_id: int, piece: Piece, filters: Filters) -> ColumnElement[bool]:
+def _matching(
+    table: Table, account_id: int, piece: Piece, filters: Filters, led: Sequence[ColumnElement[bool]]
+) -> ColumnElement[bool]:
     column = table.c
-    terms = [column.account_id == account_id, column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
+    terms = [column.account_id == account_id]
+    terms += led or [column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     if filters.provider:
         terms.append(column.provider == filters.provider)
     if filters.models:
@@ -295,10 +306,8 @@ def read(
     days = provider_days if plain else model_days
     asked = []
     for piece in pieces(fold, range):
-        query = _grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures)
-        if query is not None and filters.models and piece.days:
-            query = query.where(*led_to(connection, account_id, days, range.zone, piece, filters))
-        asked.append(query)
+        led = led_to(connection, account_id, days, range.zone, piece, filters) if filters.models and piece.days else ()
+        asked.append(_grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures, led))
     return gather(connection, range, asked, by, figures)
 
 
@@ -386,12 +395,20 @@ _ROW_SUMS = {name: _row_sum(name) for name in ALL}
 
 
 def _grouped(
-    table: Table, account_id: int, piece: Piece, filters: Filters, by: Sequence[str], figures: Sequence[str]
+    table: Table,
+    account_id: int,
+    piece: Piece,
+    filters: Filters,
+    by: Sequence[str],
+    figures: Sequence[str],
+    led: Sequence[ColumnElement[bool]] = (),
 ) -> Select[Any] | None:
+    """Sums of a piece; `led`: what leads to it, in the place of its first and last start."""
     if piece.from_ms >= piece.to_ms:
         return None
     columns = columns_of(table, tuple(by), tuple(figures))
-    return select(*columns).where(_matching(table, account_id, piece, filters)).group_by(*columns[: len(by)])
+    where = _matching(table, account_id, piece, filters, led)
+    return select(*columns).where(where).group_by(*columns[: len(by)])
 
 
 def gather(
@@ -404,7 +421,7 @@ def gather(
     starts = range.starts if "start_ms" in by else []
     at = by.index("start_ms") if starts else -1
     found: dict[Key, list[int]] = {}
-    for row in connection.execute(union_all(*queries) if len(queries) > 1 else queries[0]):
+    for row in connection.execute(union_all(*queries) if len(queries) > 1 else queries[0]).all():
         key, sums = list(row[: len(by)]), row[len(by) :]
         if not any(sums):  # of no rows at all, perhaps
             continue

@@ -29,7 +29,7 @@ HOSTILE = ["", "bot", "BOT-2", "50%", "a_b", "<b>x</b>", "'; DROP TABLE calls; -
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows to a page and few that are looked at, so that a few rows are enough to see every border."""
-    for name, value in {"PAGE": 3, "_LOOKED": 7, "_FEW": 2, "COUNTED": 5, "SORTED": 20}.items():
+    for name, value in {"PAGE": 3, "_LOOKED": 7, "_FEW": 2, "COUNTED": 5, "SORTED": 20, "_LOOKED_FEW": 5}.items():
         monkeypatch.setattr(search, name, value)
 
 
@@ -170,7 +170,16 @@ def test_the_greatest_are_those_of_all_that_match(
             page += 1
             if not some.more:
                 break
+        few = search.find_few_greatest(connection, account_id, wanted, sort, 4)
     assert [one for one in ids(found) if one in ids(expected)] == ids(expected)
+    if few.latest:  # of a requester or a failure, the latest and the greatest of each day
+        shown = [row for row in expected if row["request_id"] in ids(few.rows)]
+        assert [one for one in ids(few.rows) if one in ids(expected)] == ids(shown)
+        assert len(few.rows) <= 4
+    else:
+        first = [one for one in ids(few.rows) if one in ids(expected)]
+        assert first == ids(expected)[: len(first)]
+        assert len(few.rows) == 4 or len(first) == len(expected)
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
     colours = _colours(question, found, by)
     rows, note = _rows(question, found, by, colours)
     few = rows if question.own.get("all") else rows[:_FEW_ROWS]
+    dearest = costs.dearest(*asked, _MOST_CALLS)
     return {
         "stats": _stats(connection, question, found),
         "compared": views.compared(question),
@@ -95,7 +96,8 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
         "note": note if len(few) == len(rows) else "",
         "more": (f"Show all {len(rows)}", question.choose(all="yes")) if len(few) < len(rows) else (),
         "sources": _sources(found.all.now),
-        "top": call_lines(question, costs.dearest(*asked).rows[:_MOST_CALLS], "cost"),
+        "top": call_lines(question, dearest.rows, "cost"),
+        "top_of": dearest.latest,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from metrion.storage import latencies, search
 from metrion.storage.database import Connection
-from metrion.storage.latencies import MOST_ROWS, Latency, Quantiles, Timed
+from metrion.storage.latencies import MOST_MODELS, MOST_ROWS, Latency, Quantiles, Timed
 from metrion.web.cards import Stat
 from metrion.web.charts import OTHER, Chart, Series
 from metrion.web.figures import MISSING, count, duration
@@ -38,12 +38,12 @@ class Row(NamedTuple):
 
 def read(connection: Connection, question: Question) -> dict[str, Any] | None:
     """The context of dashboard/latency.html; None where no call that matches reached a provider."""
-    found = latencies.latency(connection, question.account_id, question.range, question.filters)
+    most = MOST_MODELS if question.own.get("all") else _FEW_ROWS
+    found = latencies.latency(connection, question.account_id, question.range, question.filters, most)
     if not found.figures.requests:
         return None
     colours = question.known.models.of(one.name for one in found.models)
-    few = found.models if question.own.get("all") else found.models[:_FEW_ROWS]
-    slowest = search.find_greatest(connection, question.account_id, wanted(question), "latency", 0)
+    slowest = search.find_few_greatest(connection, question.account_id, wanted(question), "latency", _MOST_CALLS)
     return {
         "stats": _stats(question, found),
         "compared": views.compared(question),
@@ -56,9 +56,11 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
         ),
         "models": [
             _row(one, one.name or views.UNNAMED, colours.get(one.name, OTHER), views.model_href(question, one.name))
-            for one in few
+            for one in found.models
         ],
-        "more": (f"Show all {len(found.models)}", question.choose(all="yes")) if len(few) < len(found.models) else (),
+        "more": (f"Show all {found.every_model}", question.choose(all="yes"))
+        if len(found.models) < found.every_model
+        else (),
         "providers": [
             _row(
                 one,
@@ -68,7 +70,8 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
             )
             for one in found.providers
         ],
-        "top": call_lines(question, slowest.rows[:_MOST_CALLS], "latency"),
+        "top": call_lines(question, slowest.rows, "latency"),
+        "top_of": slowest.latest,
     }
 
 

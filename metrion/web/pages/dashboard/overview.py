@@ -67,7 +67,7 @@ def read(connection: Connection, question: Question) -> dict[str, Any] | None:
         "cost_how": views.COST_HOW,
         "sources": views.sources_text(question, now),
         "cost_chart": views.stacked(question, "cost", "Cost by model", money, found.cost_by_model, colours),
-        "why": _why(question, costs.why_it_changed(*asked, each)),
+        "why": _why(question, costs.why_it_changed(*asked, found)),
         "tokens_chart": tokens_chart(question, found.over_time),
         "providers": views.bars(
             views.sums_by_name(found.providers, lambda one: one.cost_nano),
@@ -283,7 +283,7 @@ def _why(question: Question, found: costs.Why) -> Why:
         others = found.by_nano - sum(one.by_nano for one in found.changes)
         rest = f"Together {explained}; all others {_signed(text, others)}." if others else "That is all of it."
         if not found.whole:
-            rest += " Looked for among the requesters that cost most."
+            rest += " Looked for among the requesters and models whose cost changed most."
     return Why(
         _signed(text, found.by_nano),
         question.money.exact(found.by_nano),
