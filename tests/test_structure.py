@@ -79,7 +79,7 @@ ROOMS: dict[str, set[str]] = {
     "__init__": set(),
 }
 # Who stands below EVERYONE, and so may not use all of it.
-BELOW = {"kit": set[str](), "errors": set[str](), "call": {"kit"}, "config": {"errors", "kit"}}
+BELOW = {"kit": {"errors"}, "errors": set[str](), "call": {"kit"}, "config": {"errors", "kit"}}
 
 DRIVERS = {"alembic", "psycopg", "sqlalchemy", "sqlite3"}
 CLIENTS = {

@@ -38,3 +38,13 @@ def configure_logs(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Stream())),
         cache_logger_on_first_use=True,
     )
+
+
+def place_of(problem: BaseException) -> str:
+    """Where it was raised: the last six file:line, innermost last. For what may quote a secret in its message."""
+    lines = []
+    trace = problem.__traceback__
+    while trace is not None:
+        lines.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(lines[-6:])

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrion.accounts.sessions import find_session, touch_session
 from metrion.errors import BusyError
+from metrion.kit.logs import place_of
 from metrion.web.api import latency, openapi, usage
 from metrion.web.api import logs as api_logs
 from metrion.web.api.access import PATH as API
@@ -230,8 +231,7 @@ async def _answer(request: Request, site: Site, answer: Answer, page: Page | Non
         # The message may quote what somebody typed, or a key, and the address may be a link that lets people in:
         # only the kind, the place and the page are logged.
         error_id = secrets.token_hex(6)
-        place = _place(problem)
-        log.error("page_failed", id=error_id, path=path, why=type(problem).__name__, at=place)
+        log.error("page_failed", id=error_id, path=path, why=type(problem).__name__, at=place_of(problem))
         return await errors.show(visit, 500, error_id=error_id)
 
 
@@ -243,13 +243,3 @@ async def _recognize(visit: Visit) -> None:
     session = visit.session = await visit.site.read(lambda connection: find_session(connection, cookie))
     if session is not None and session.stale:
         await visit.site.change(lambda connection: touch_session(connection, session))
-
-
-def _place(problem: Exception) -> str:
-    """Where it was raised: file:line, innermost last."""
-    lines = []
-    trace = problem.__traceback__
-    while trace is not None:
-        lines.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(lines[-6:])

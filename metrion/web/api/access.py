@@ -14,6 +14,7 @@ from starlette.responses import Response
 from metrion.accounts.tokens import Reader, find_reader
 from metrion.errors import BusyError, InputError
 from metrion.kit.clock import now_ms
+from metrion.kit.logs import place_of
 from metrion.web.visit import TooMany, Visit
 
 log = structlog.get_logger("metrion.web")
@@ -54,7 +55,9 @@ async def answer(visit: Visit, act: Answer) -> Response:
         return told(503, "Metrion is busy. Try again in a moment.", retry_after=1)
     except Exception as problem:
         error_id = secrets.token_hex(6)
-        log.error("api_failed", id=error_id, path=visit.request.url.path, why=type(problem).__name__)
+        log.error(
+            "api_failed", id=error_id, path=visit.request.url.path, why=type(problem).__name__, at=place_of(problem)
+        )
         return told(500, f"Something failed on our side. Recorded data is safe. Quote {error_id}.")
 
 
