@@ -7,15 +7,12 @@ cleared and folded again, after hours that begin at other minutes in the new zon
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter
 
-import structlog
-
+from metrion.kit.background import Background
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.kit.zones import QUARTER_MS, day_start, hour_start, month_start, next_day, utc_month
 from metrion.ledger import days, totals
@@ -32,38 +29,20 @@ _STEP_ROWS = 1000
 _ACCOUNTS = 100  # looked at in one step
 _CLEARED = 1000  # rows in one statement
 _LOOK_SECONDS = 5.0
-_RETRY_SECONDS = 60.0
-log = structlog.get_logger("metrion.ledger")
 
 
-class Folder:
-    """Folds from `start` to `stop` on the event loop, between the writer's batches."""
+class Folder(Background):
+    """Folds between the writer's batches."""
 
     def __init__(self, writer: Writer) -> None:
+        super().__init__("fold", failed="totals_not_folded")
         self._writer = writer
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Leave the rest to the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            wait = _LOOK_SECONDS
-            try:
-                began = perf_counter()
-                if await self._writer.run(partial(fold_some, now=now_ms())):
-                    wait = perf_counter() - began  # as long as it took, so that rows get their turn
-            except Exception as problem:  # readers add what is not folded; the task must not end with it
-                log.error("totals_not_folded", reason=str(problem), retry_in=_RETRY_SECONDS)
-                wait = _RETRY_SECONDS
-            await asyncio.sleep(wait)
+    async def work(self) -> float:
+        """Fold for a step; rests as long as that took, so that rows get their turn."""
+        began = perf_counter()
+        left = await self._writer.run(partial(fold_some, now=now_ms()))
+        return perf_counter() - began if left else _LOOK_SECONDS
 
 
 def fold_some(database: Database, now: int, seconds: float = STEP_SECONDS) -> bool:
