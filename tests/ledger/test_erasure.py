@@ -19,6 +19,7 @@ from metrion.accounts.plans import visible_since
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
 from metrion.errors import StorageError
+from metrion.kit import background
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.ledger import caretaker, erasure
 from metrion.ledger.caretaker import Caretaker
@@ -443,7 +444,7 @@ async def test_it_goes_on_with_what_the_last_process_left(house: House, ledger: 
 
 
 async def test_trouble_is_told_and_tried_again(house: House, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caretaker, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(background, "PAUSES", (0.05,))
     house.end_account()
     trigger = "CREATE TRIGGER trouble BEFORE DELETE ON calls BEGIN SELECT RAISE(ABORT, 'a bad disk'); END"
     execute(house.database, trigger)
