@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,7 +11,8 @@ from metrion.billing.closures import close_due
 from metrion.billing.desk import Desk
 from metrion.billing.reconcile import fetch_missed, missing_since, reconcile
 from metrion.billing.webhooks import KEPT_MS, Inbox
-from metrion.errors import BillingError, InputError
+from metrion.errors import InputError
+from metrion.kit.background import Background
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.storage import billing as stored
 from metrion.storage.database import Connection
@@ -23,45 +22,32 @@ if TYPE_CHECKING:
 
 _NIGHT_MS = 3 * HOUR_MS  # after midnight, UTC
 _LOOK_MS = 60_000  # at most between two looks at what is due
-_RETRY_SECONDS = 30.0
 _STEP_SECONDS = 10.0  # of reconciling, before a command hears of it
 log = structlog.get_logger("metrion.billing")
 
 
-class Billing:
-    """Runs from `start` to `stop` on the event loop."""
+class Billing(Background):
+    """For pages and commands, also where its task does not run."""
 
     def __init__(self, desk: Desk) -> None:
+        super().__init__("billing", failed="billing_failed")
         self._desk = desk
         self.clerk = Clerk(desk)
         self._inbox = Inbox(desk, self.clerk)
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._night_ms = _last_night(now_ms())
         self._missing_since_ms = now_ms() - KEPT_MS
         self._offer_ms = 0
         self.offer: Offer | None = None  # what pro costs; None until Stripe was asked
 
-    def start(self) -> None:
-        """Begin, with what the last process left."""
-        self._task = asyncio.create_task(self._run(), name="metrion-billing")
-
-    def wake(self) -> None:
-        """Something may be due: an account was deleted."""
-        self._wake.set()
-
     async def stop(self) -> None:
         """Leave the rest to the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await super().stop()
         self._desk.close()
 
     async def receive(self, payload: bytes, signature: str) -> bool:
         """Take what was sent to our endpoint; False where it is not Stripe's."""
         taken = await self._inbox.receive(payload, signature)
-        self._wake.set()
+        self.wake()
         return taken
 
     async def perform(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -89,26 +75,12 @@ class Billing:
         await self._inbox.handle_due()
         return {"events": count}
 
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self._work()
-                wait = (await self._desk.read(self._next_ms) - now_ms()) / 1000
-            except BillingError as problem:
-                log.warning("stripe_fails", why=str(problem), retry_in=_RETRY_SECONDS)
-                wait = _RETRY_SECONDS
-            except Exception as problem:  # whatever it is, billing must not end with it
-                log.error("billing_failed", why=type(problem).__name__, retry_in=_RETRY_SECONDS)
-                wait = _RETRY_SECONDS
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(wait, 0))
-
     async def _do_due(self) -> None:
         await close_due(self._desk)
         await self._inbox.handle_due()
 
-    async def _work(self) -> None:
+    async def work(self) -> float:
+        """Do what is due: closures, events, ended graces, the night's comparison, and what pro costs."""
         await self._do_due()
         for account_id in await self._desk.read(lambda connection: stored.ended_graces(connection, now_ms())):
             await self.clerk.end_grace(account_id)
@@ -118,6 +90,7 @@ class Billing:
         if now_ms() >= self._offer_ms:
             self.offer = await self._desk.ask(lambda stripe: stripe.offer())
             self._offer_ms = now_ms() + HOUR_MS
+        return (await self._desk.read(self._next_ms) - now_ms()) / 1000
 
     async def _reconcile_all(self) -> None:
         asked = await self._desk.read(stored.oldest_answer_ms)
