@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 import msgspec
 import structlog
@@ -20,6 +19,7 @@ from metrion.alerts.bodies import headers_of
 from metrion.alerts.post import SECONDS, Answer, Poster
 from metrion.alerts.webhooks import Target, reveal
 from metrion.errors import StorageError, VaultError
+from metrion.kit.background import Background
 from metrion.kit.clock import now_ms
 from metrion.kit.secrets import mask_credentials
 from metrion.mail.sender import Write
@@ -36,7 +36,7 @@ _STOP_SECONDS = 3.0  # for what is on its way when we stop
 log = structlog.get_logger("metrion.alerts")
 
 
-class Courier:
+class Courier(Background):
     """One task that looks, and one for each request, on the server's loop; reads in a thread, writes by the writer."""
 
     def __init__(
@@ -49,30 +49,18 @@ class Courier:
         pauses_ms: Sequence[int] = PAUSES_MS,
         lease_ms: int = LEASE_MS,
     ) -> None:
+        super().__init__("courier", failed="webhooks_not_sent")
         self._vault = vault
         self._reader = reader
         self._write = write
         self._poster = poster
         self._pauses_ms = pauses_ms
         self._lease_ms = lease_ms
-        self._woken = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}  # by webhook
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin, with what the last process left."""
-        self._task = asyncio.create_task(self._run(), name="metrion-courier")
-
-    def wake(self) -> None:
-        """Look now: something was put down. On the event loop."""
-        self._woken.set()
 
     async def stop(self) -> None:
         """Begin nothing more; what is on its way gets a moment to be answered, the rest waits for the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await super().stop()
         if self._under_way:
             _, late = await asyncio.wait(self._under_way.values(), timeout=_STOP_SECONDS)
             for task in late:
@@ -81,20 +69,7 @@ class Courier:
         await self._poster.close()
         self._reader.dispose()
 
-    async def _run(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                wait = await self._send_due()
-            except Exception as problem:  # whatever it is, alerts must go on being told
-                reason = str(problem) if isinstance(problem, StorageError) else type(problem).__name__
-                log.error("webhooks_not_sent", reason=reason, retry_in=_LOOK_SECONDS)
-                wait = _LOOK_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
-
-    async def _send_due(self) -> float:
+    async def work(self) -> float:
         """Begin to send what is due; returns for how many seconds there is nothing more to begin."""
         busy, room = list(self._under_way), _AT_ONCE - len(self._under_way)
         if not room:
@@ -111,7 +86,7 @@ class Courier:
 
     def _ended(self, webhook_id: int) -> None:
         del self._under_way[webhook_id]
-        self._woken.set()
+        self.wake()
 
     def _look(self, busy: Sequence[int], room: int) -> tuple[list[Delivery], int | None]:
         with self._reader.connect() as connection:
