@@ -107,7 +107,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         claim = claim_link(connection)
     proxy = Proxy(settings, loop, registry, admission, journal, writer)
     listener = _bind(settings)
-    mail = Sender(settings, vault, open_reader(settings), writer.run, loop)
+    mail = Sender(settings, vault, open_reader(settings), writer.run)
     caretaker = Caretaker(settings, writer, journal)
     folder = Folder(writer)
     changes = Changes(writer, registry, admission, caretaker.wake)

@@ -18,6 +18,7 @@ import structlog
 from metrion.accounts.vault import Vault
 from metrion.config import Settings
 from metrion.errors import StorageError, VaultError
+from metrion.kit.background import Background
 from metrion.kit.clock import HOUR_MS, now_ms
 from metrion.kit.mailbox import mask_address
 from metrion.mail.message import Message, write_mail
@@ -34,7 +35,6 @@ _BATCH = 100
 _LOOK_SECONDS = 60.0  # at most between two looks into the outbox
 _RETRY_SECONDS = 1.0  # for a database that takes nothing
 _STOP_SECONDS = 3.0  # for the mail that is on the wire when we stop
-_CANCEL_SECONDS = 0.1
 _QUIT_SECONDS = 2.0
 log = structlog.get_logger("metrion.mail")
 
@@ -54,7 +54,7 @@ class _Fate(NamedTuple):
     problem: str = ""
 
 
-class Sender:
+class Sender(Background):
     """One task on the server's loop; it reads in a thread and writes through the writer."""
 
     def __init__(
@@ -63,59 +63,41 @@ class Sender:
         vault: Vault,
         reader: Engine,
         write: Write,
-        loop: asyncio.AbstractEventLoop,
         *,
         pauses_ms: Sequence[int] = PAUSES_MS,
         seconds: float = SECONDS,
     ) -> None:
+        super().__init__("mail", failed="mail_not_sent")
         self._on = mail_on(settings)
         self._vault = vault
         self._reader = reader
         self._write = write
-        self._loop = loop
         self._pauses_ms = pauses_ms
         self._from = sender_of(settings)
         self._client = new_connection(settings, seconds)
-        self._woken = asyncio.Event()
         self._wire = asyncio.Lock()  # held while a mail is on the wire, until its row says what came of it
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, where mail is on; say so where it is off."""
         if self._on:
-            self._task = self._loop.create_task(self._run(), name="metrion-mail")
+            super().start()
         else:
             log.info("mail_off", hint="nobody is mailed; METRION_SMTP_URL turns it on")
 
-    def wake(self) -> None:
-        """Look now: something was posted. On the event loop."""
-        self._woken.set()
-
     async def stop(self) -> None:
         """Send no more; a mail that is on the wire gets a moment to arrive. The others wait for the next start."""
-        if self._task is not None and not self._task.done():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await self._wire.acquire()
-            while not self._task.done():  # wait_for, before Python 3.12, may swallow a cancellation
-                self._task.cancel()
-                await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS), self._wire:
+                await super().stop()
+        await super().stop()  # whatever is on the wire still
         self._reader.dispose()
 
-    async def _run(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                wait = await self._send_due()
-            except Exception as problem:  # whatever it is, mail must not end with it
-                reason = str(problem) if isinstance(problem, StorageError) else type(problem).__name__
-                log.error("mail_not_sent", reason=reason, retry_in=_LOOK_SECONDS)
-                wait = _LOOK_SECONDS
-            finally:
-                self._client.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
+    async def work(self) -> float:
+        """Send all that is due; no connection is left open."""
+        try:
+            return await self._send_due()
+        finally:
+            self._client.close()
 
     async def _send_due(self) -> float:
         """Send all that is due, over one connection; returns for how many seconds there is nothing more to do."""
@@ -131,7 +113,8 @@ class Sender:
 
     def _look(self) -> tuple[Sequence[StoredMail], int | None]:
         with self._reader.connect() as connection:
-            return stored.due_mail(connection, now_ms(), _BATCH), stored.next_mail_ms(connection)
+            next_ms = stored.next_mail_ms(connection)  # from here on nothing new is seen, so all that was posted is due
+            return stored.due_mail(connection, now_ms(), _BATCH), next_ms
 
     async def _send(self, due: Sequence[StoredMail]) -> None:
         """Send these mails, or as many as the connection bears: each is out of the outbox then, or waits."""

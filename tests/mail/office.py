@@ -65,7 +65,6 @@ class Office:
             self.vault,
             self.reader,
             self.writer.run,
-            loop,
             pauses_ms=self._pauses_ms,
             seconds=self._seconds,
         )

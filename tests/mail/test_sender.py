@@ -16,8 +16,8 @@ import structlog
 from aiosmtpd.smtp import SMTP
 
 from metrion.config import Settings
+from metrion.kit import background
 from metrion.kit.clock import now_ms
-from metrion.mail import sender
 from metrion.mail.outbox import open_mail, post
 from metrion.mail.sender import LONGEST_MS, PAUSES_MS
 from metrion.storage import outbox as stored
@@ -215,8 +215,8 @@ async def test_a_server_that_is_down_for_a_while(settings: Settings, mail: MailS
     async with Office(settings, pauses_ms=(200, 200)) as office:
         with structlog.testing.capture_logs() as logs:
             await office.post(letter(ANN), notice(BEN))
-            await office.until(lambda rows: [row.tries for row in rows] == [1, 1])
-        assert [(entry["event"], entry["reason"]) for entry in logs] == [("mail_server_fails", "Connection refused")]
+            await office.until(lambda rows: min(row.tries for row in rows) > 0)
+        assert {(entry["event"], entry["reason"]) for entry in logs} == {("mail_server_fails", "Connection refused")}
         mail.start()
         await office.until_empty()
     assert sorted(message["To"] for message in mail.letters()) == [ANN, BEN]
@@ -322,7 +322,7 @@ async def test_stopping_lets_the_letter_on_the_wire_arrive(settings: Settings, m
 async def test_a_database_that_cannot_be_read_does_not_end_the_sender(
     settings: Settings, mail: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(background, "PAUSES", (0.05,))
     async with Office(settings) as office:
         with structlog.testing.capture_logs() as logs:
             await office.change(lambda connection: rename(connection, "outbox", "elsewhere"))
