@@ -13,7 +13,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
@@ -82,8 +82,7 @@ class Journal:
         # Before anybody is told: what they append then is to lie in the segment whose number it got.
         if self._size > _SEGMENT_BYTES or self._sealing:
             self._open_next()
-        for then in thens:
-            _call(then, kept)
+        _tell(thens, kept)
         if after_sync:
             self._sync.wait_for(after_sync, kept)
 
@@ -193,11 +192,12 @@ class Journal:
             self.discard(self.removable())
 
 
-def _call(then: Then, kept: bool) -> None:
-    try:
-        then(kept)
-    except Exception:  # one call's trouble must not take its neighbours' records along
-        log.exception("after_journal_failed")
+def _tell(thens: Iterable[Then], kept: bool) -> None:
+    for then in thens:
+        try:
+            then(kept)
+        except Exception:  # one call's trouble must not take its neighbours' records along
+            log.exception("after_journal_failed")
 
 
 class _Syncer:
@@ -261,7 +261,7 @@ class _Syncer:
 
 def _call_all(waiting: list[tuple[Then, bool]], synced: bool) -> None:
     for then, written in waiting:
-        _call(then, written and synced)
+        _tell((then,), written and synced)
 
 
 def _fsync(fd: int) -> bool:

@@ -1,4 +1,4 @@
-"""What becomes of a call in the ledger's terms: how it begins, and its record at the end."""
+"""What becomes of a call in the ledger's terms: how a refused one begins, and the record at the end."""
 
 from __future__ import annotations
 
@@ -9,27 +9,10 @@ from metrion.call import Call, Outcome, Reading
 from metrion.kit.ids import id_ms
 from metrion.kit.secrets import Secret, mask_credentials
 from metrion.ledger.record import COMPLETION, frame
-from metrion.proxy.authenticate import Identity
 from metrion.proxy.opening import Opening
 from metrion.proxy.target import Target
 
 _MESSAGE_CHARACTERS = 2000
-
-
-def new_call(request_id: bytes, target: Target, identity: Identity) -> Call:
-    """The record of an authenticated request."""
-    endpoint = target.endpoint
-    return Call(
-        request_id,
-        identity.account.id,
-        id_ms(request_id),
-        target.provider.name,
-        endpoint.name,
-        endpoint.format,
-        identity.mode,
-        identity.requester,
-        target.model,
-    )
 
 
 def refused_call(request_id: bytes, account: Account, target: Target | None) -> Call:

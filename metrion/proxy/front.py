@@ -311,7 +311,8 @@ class Front(asyncio.Protocol):
             self.pause_request()
             return
         self.deadline = self._proxy.loop.time() + KEEP_ALIVE_SECONDS
-        self.resume_request()
+        if self._reading_paused:
+            self.resume_request()
         if self._buffer:
             self._proxy.loop.call_soon(self._read_ahead)
 

@@ -18,7 +18,7 @@ from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
 from metrion.proxy.answer import Answer, client_head, is_chunked, request_id_of, text
 from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body, spoken_characters
-from metrion.proxy.completion import completion, new_call, refused_call
+from metrion.proxy.completion import completion, refused_call
 from metrion.proxy.http1 import CHUNKED, NO_BODY
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.state import NEVER, ExchangeState
@@ -53,7 +53,7 @@ class Exchange(ExchangeState):
             self._refuse(opening.refusal or refusal.NO_ANSWER)
             return
         account = identity.account
-        call = self._call = new_call(self._id, target, identity)
+        call = self._call = opening.new_call(self._id, account)
         problem = opening.refusal
         if problem is None and (not proxy.admits or self._length > proxy.settings.max_body_bytes):
             problem = self._unfit()
@@ -102,6 +102,7 @@ class Exchange(ExchangeState):
         if self._opening.reads_whole:
             if piece:
                 self._pieces.append(piece)
+                self._budgeted = True
                 self._proxy.budget.take(self, len(piece))
             if last:
                 self._read_whole(call, target, b"".join(self._pieces))
@@ -180,7 +181,8 @@ class Exchange(ExchangeState):
         if self._request_paused:
             self.resume_request()
         if self._request_complete:
-            self._proxy.budget.release(self)
+            if self._budgeted:
+                self._proxy.budget.release(self)
             self.heard = True  # the provider's time begins
 
     def _framing(self) -> bytes:
@@ -220,7 +222,8 @@ class Exchange(ExchangeState):
         call, front, named = self._call, self._front, answer.named
         assert call is not None
         status = call.status = answer.start.status
-        call.upstream_request_id = request_id_of(named)
+        if own_id := request_id_of(named):
+            call.upstream_request_id = own_id
         if self._place_taken:
             self._settle_place(200 <= status < 300)
         if b"content-type" in named:

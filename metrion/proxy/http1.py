@@ -55,13 +55,6 @@ class StatusLine(NamedTuple):
     ours: bytes  # as we pass it on: our version, the same status and reason
 
 
-def _lines(head: bytes, max_headers: int) -> list[bytes]:
-    lines = head.split(b"\r\n")
-    if len(lines) > max_headers + 1:
-        raise TooManyHeaders(f"more than {max_headers} headers")
-    return lines
-
-
 def check_text(line: bytes) -> None:
     """Raise BadMessage where a control character other than a tab is in `line`: a bare line end is one, too."""
     # Nearly every line is printable, and to ask that costs half of what the question itself does.
@@ -71,8 +64,9 @@ def check_text(line: bytes) -> None:
 
 def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
     """Read a request's head, given without its closing empty line; raises BadMessage, or TooManyHeaders."""
-    lines = _lines(head, max_headers)
-    start = lines.pop(0)
+    start, *lines = head.split(b"\r\n")
+    if len(lines) > max_headers:
+        raise TooManyHeaders(f"more than {max_headers} headers")
     check_text(start)
     parts = start.split(b" ")
     if (
@@ -89,8 +83,10 @@ def parse_request(head: bytes, max_headers: int = 200) -> RequestHead:
 
 def parse_response(head: bytes, max_headers: int = 1000) -> tuple[StatusLine, list[bytes]]:
     """Read an answer's head, given without its closing empty line: its start, its header lines; raises BadMessage."""
-    lines = _lines(head, max_headers)
-    return _status_line(lines.pop(0)), lines
+    start, *lines = head.split(b"\r\n")
+    if len(lines) > max_headers:
+        raise BadMessage(f"more than {max_headers} headers")
+    return _status_line(start), lines
 
 
 @lru_cache(256)

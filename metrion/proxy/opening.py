@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metrion.accounts.registry import Account
+from metrion.call import Call
+from metrion.kit.ids import id_ms
 from metrion.proxy import headers, http1
 from metrion.proxy.authenticate import Identity, authenticate, known_account
 from metrion.proxy.http1 import CHUNKED, LENGTH_DIGITS, BadMessage, RequestHead
@@ -35,6 +37,7 @@ class Opening:
     __slots__ = (
         "_after",
         "_before",
+        "_call_parts",
         "_version",
         "account",
         "closes",
@@ -75,6 +78,7 @@ class Opening:
         self.refusal: Refusal | None = None
         self.credential = b""
         self.forward_head = b""
+        self._call_parts = ("", "", "", "", "", "")
         self.reads_whole = False
         self._before = self._after = b""
         self._version = -1
@@ -109,6 +113,19 @@ class Opening:
             and named.get(b"content-encoding", _PLAIN)[0].lower() == b"identity"
         )
         self.forward_head = self._forward(proxy, target)
+        endpoint = target.endpoint
+        self._call_parts = (
+            target.provider.name,
+            endpoint.name,
+            endpoint.format,
+            identity.mode,
+            identity.requester,
+            target.model,
+        )
+
+    def new_call(self, request_id: bytes, account: Account) -> Call:
+        """The record of an authenticated request."""
+        return Call(request_id, account.id, id_ms(request_id), *self._call_parts)
 
     def _forward(self, proxy: Proxy, target: Target) -> bytes:
         """The head as the provider gets it: the client's lines, less what is not its own, with one credential."""

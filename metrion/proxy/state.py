@@ -31,6 +31,7 @@ class ExchangeState:
         "_answer_chunked",
         "_answer_started",
         "_answered",
+        "_budgeted",
         "_bytes_when_gone",
         "_call",
         "_closing_segment",
@@ -78,6 +79,7 @@ class ExchangeState:
 
         self._length = length  # of the request's body
         self._pieces: list[bytes] = []  # of the request's body, not sent yet
+        self._budgeted = False  # whether pieces of it count in the budget
         self._form_rest = b""  # of a multipart body: where its model's field may have begun
         self._request_complete = length == 0
         self._request_paused = False

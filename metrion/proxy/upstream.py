@@ -43,11 +43,11 @@ class Listener(Protocol):
 class Upstream(asyncio.Protocol):
     """One connection to a provider."""
 
-    __slots__ = ("_buffer", "_head_request", "_listener", "_origin", "_reader", "_reusable", "_transport", "idle_since")
+    __slots__ = ("_buffer", "_head_request", "_listener", "_origin", "_reader", "_reusable", "idle_since", "transport")
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._listener: Listener | None = None
         self._buffer = b""
         self._reader: BodyReader | None = None
@@ -56,48 +56,44 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(_BACKLOG_BYTES)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(_BACKLOG_BYTES)
         self._origin.connections.add(self)
-
-    @property
-    def closing(self) -> bool:
-        return self._transport.is_closing()
 
     def send(self, listener: Listener, data: bytes, *, head_request: bool) -> None:
         """Write a request's head (with its body, where that is at hand); the answer goes to `listener`."""
         self._listener = listener
         self._head_request = head_request
-        self._transport.write(data)
+        self.transport.write(data)
 
     def send_more(self, data: bytes) -> None:
-        self._transport.write(data)
+        self.transport.write(data)
 
     def pause(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def resume(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def drop(self) -> None:
         """Give the answer up and close at once."""
         self._listener = None
-        self._transport.abort()
+        self.transport.abort()
 
     def close(self) -> None:
         """Close; what still waits to be written is dropped, since a provider that has answered may never read it."""
         self._listener = None
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
         else:
-            self._transport.close()
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         listener = self._listener
         if listener is None:  # nothing was asked: what came cannot be an answer to the next request
-            self._transport.abort()
+            self.transport.abort()
             return
         reader = self._reader
         try:
@@ -168,13 +164,14 @@ class Upstream(asyncio.Protocol):
 
     def _end_answer(self, listener: Listener, piece: bytes, rest: bytes) -> None:
         self._listener = self._reader = None
-        if not self._reusable or rest or self._transport.get_write_buffer_size():
+        if not self._reusable or rest or self.transport.get_write_buffer_size():
+            self._reusable = False
             self.close()
         listener.on_answer_end(piece)
 
     def release(self) -> None:
         """Back to the pool, after the answer and the request both came to their end."""
-        if not self._transport.is_closing():
+        if self._reusable:
             self._origin.keep(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -190,7 +187,7 @@ class Upstream(asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         listener, self._listener = self._listener, None
-        self._transport.abort()
+        self.transport.abort()
         if listener is not None:
             listener.on_failed(reason)
 
@@ -228,7 +225,7 @@ class Origin:
         """Give `listener` a connection, now or by the task returned (cancel it to give up)."""
         while self._idle:
             upstream = self._idle.pop()
-            if not upstream.closing and self._loop.time() - upstream.idle_since < IDLE_SECONDS:
+            if not upstream.transport.is_closing() and self._loop.time() - upstream.idle_since < IDLE_SECONDS:
                 listener.on_connected(upstream)
                 return None
             upstream.close()

@@ -68,11 +68,14 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 def _read(document: bytes, reading: Reading) -> None:
     answer = _decode(document)
-    reading.model = answer.model or reading.model
-    reading.response_id = answer.id or reading.response_id
-    reading.service_tier = answer.service_tier or reading.service_tier
+    if answer.model:
+        reading.model = answer.model
+    if answer.id:
+        reading.response_id = answer.id
+    if answer.service_tier:
+        reading.service_tier = answer.service_tier
     replace_usage(reading, answer.usage)
-    if is_there(answer.error):
+    if answer.error and is_there(answer.error):
         reading.error = message(document)
 
 
