@@ -137,21 +137,26 @@ _LATENCIES = Many(
     5,
     "ON CONFLICT (account_id,rule_id,start_ms,bucket) DO UPDATE SET requests=requests+excluded.requests",
 )
-# What several rules look at, in one row: see `many`. CROSS JOIN: the rules first, then their sums by the primary key.
-_FIRSTS = "(SELECT json_extract(value,'$[0]') AS id, json_extract(value,'$[1]') AS first FROM json_each(?)) AS looks"
-_OF_FIRSTS = "ON account_id=? AND rule_id=looks.id AND start_ms>=looks.first"
+# What several rules look at, in one row: see `many`. ?1: rules' ids and first buckets, ?2: their account. Each rule's
+# own sum, found by the primary key: grouped by rule all at once, they take five times as long.
+_FIRSTS = "(SELECT json_extract(value,'$[0]') AS id, json_extract(value,'$[1]') AS first FROM json_each(?1)) AS looks"
+_OF_FIRSTS = "account_id=?2 AND rule_id=looks.id AND start_ms>=looks.first"
 _TOTALS = (
-    "SELECT json_group_array(json_array(id,requests,errors,cost)) FROM (SELECT id, sum(requests) AS requests,"  # noqa: S608
-    f" sum(errors) AS errors, sum(cost_nano) AS cost FROM {_FIRSTS} CROSS JOIN alert_sums {_OF_FIRSTS} GROUP BY id)"
+    "SELECT json_group_array(json((SELECT json_array(looks.id,sum(requests),sum(errors),sum(cost_nano))"  # noqa: S608
+    f" FROM alert_sums WHERE {_OF_FIRSTS}))) FROM {_FIRSTS}"
 )
-_COSTS = f"SELECT json_group_array(json_array(id,start_ms,cost_nano)) FROM {_FIRSTS} CROSS JOIN alert_sums {_OF_FIRSTS}"  # noqa: S608
+_COSTS = (
+    "SELECT json_group_array(json_array(rule_id,start_ms,cost_nano))"  # noqa: S608
+    f" FROM {_FIRSTS} CROSS JOIN alert_sums ON {_OF_FIRSTS}"
+)
 _COUNTS = (
-    "SELECT json_group_array(json_array(id,bucket,counted)) FROM (SELECT id, bucket, sum(requests) AS counted"  # noqa: S608
-    f" FROM {_FIRSTS} CROSS JOIN alert_latencies {_OF_FIRSTS} GROUP BY id, bucket HAVING counted>0)"
+    "SELECT json_group_array(json_array(id,json((SELECT json_group_array(json_array(bucket,counted)) FROM"  # noqa: S608
+    f" (SELECT bucket, sum(requests) AS counted FROM alert_latencies WHERE {_OF_FIRSTS}"
+    f" GROUP BY bucket HAVING counted>0))))) FROM {_FIRSTS}"
 )
 _CLEAR = [
-    f"DELETE FROM {table} WHERE account_id=? AND (rule_id,start_ms) IN (SELECT rule_id,start_ms FROM {_FIRSTS}"  # noqa: S608
-    f" CROSS JOIN {table} ON account_id=? AND rule_id=looks.id AND start_ms<looks.first)"
+    f"DELETE FROM {table} WHERE account_id=?2 AND (rule_id,start_ms) IN (SELECT rule_id,start_ms FROM {_FIRSTS}"  # noqa: S608
+    f" CROSS JOIN {table} ON account_id=?2 AND rule_id=looks.id AND start_ms<looks.first)"
     for table in ("alert_sums", "alert_latencies")
 ]
 Firsts = Mapping[int, int]  # the first bucket that a rule looks at, by the rule's id
@@ -165,9 +170,8 @@ def add_sums(connection: Connection, sums: Sequence[Row], latencies: Sequence[Ro
 
 def sums_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, tuple[int, int, int]]:
     """Requests, errors and nano-dollars of rules from their first buckets on; a rule without any is not there."""
-    return {
-        id: (requests, errors, cost) for id, requests, errors, cost in _ask(connection, _TOTALS, account_id, firsts)
-    }
+    found = _ask(connection, _TOTALS, account_id, firsts)
+    return {id: (requests, errors, cost) for id, requests, errors, cost in found if requests is not None}
 
 
 def costs_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, dict[int, int]]:
@@ -180,10 +184,7 @@ def costs_since(connection: Connection, account_id: int, firsts: Firsts) -> dict
 
 def latencies_since(connection: Connection, account_id: int, firsts: Firsts) -> dict[int, dict[int, int]]:
     """How many durations are in each bucket of `kit.buckets`, of each of these rules."""
-    found: defaultdict[int, dict[int, int]] = defaultdict(dict)
-    for id, bucket, count in _ask(connection, _COUNTS, account_id, firsts):
-        found[id][bucket] = count
-    return found
+    return {id: dict(counts) for id, counts in _ask(connection, _COUNTS, account_id, firsts)}
 
 
 def _ask(connection: Connection, statement: str, account_id: int, firsts: Firsts) -> list[Any]:
@@ -195,7 +196,7 @@ def clear_old_sums(connection: Connection, account_id: int, firsts: Firsts) -> N
     """Delete what lies before the first buckets of these rules."""
     wanted = orjson.dumps(list(firsts.items())).decode()
     for statement in _CLEAR:
-        connection.exec_driver_sql(statement, (account_id, wanted, account_id))
+        connection.exec_driver_sql(statement, (wanted, account_id))
 
 
 def clear_sums(connection: Connection, account_id: int, rule_id: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from math import ceil
@@ -319,6 +321,34 @@ def test_bad_input_stays_in_the_form_with_what_is_wrong(ada: Watcher) -> None:
     letter = ada.hears("Über <b>alles</b> has reached its limit: $0.15 of $0.01")
     assert "<b>alles</b>" not in letter.get_body(("html",)).get_content()  # type: ignore[union-attr]
     ada.heard_nothing_else()
+
+
+def test_a_value_that_is_being_counted_appears_by_itself(ada: Watcher) -> None:
+    ada.send(OK, OK, OK)
+    ada.make_rule("Request volume", "10", name="Counted", span="day")
+    with counting_from_the_start(ada.metrion, "Counted"):
+        ada.go()
+        expect(ada.page.get_by_text("Counting your calls")).to_be_visible()
+        ada.page.evaluate("document.querySelector('main').dataset.same = 'yes'")
+        ada.page.get_by_role("link", name="Change").focus()
+    expect(ada.page.get_by_text("3 requests of 10 requests")).to_be_visible(timeout=10_000)
+    expect(ada.page.get_by_text("Counting your calls")).to_have_count(0)
+    expect(ada.page.locator("main[data-same]")).to_have_count(1)  # without a reload
+    expect(ada.page.get_by_role("link", name="Change")).to_be_focused()
+    expect(ada.page.locator("#rules [hx-get]")).to_have_count(0)
+
+
+@contextmanager
+def counting_from_the_start(metrion: Metrion, name: str) -> Iterator[None]:
+    """As if that rule were new with many calls to count; the server, which cannot write in the block, does so after."""
+    with closing(sqlite3.connect(metrion.data_dir / "metrion.db", isolation_level=None)) as connection:
+        (rule_id,) = connection.execute("SELECT id FROM alert_rules WHERE name = ?", (name,)).fetchone()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM alert_sums WHERE rule_id = ?", (rule_id,))
+        connection.execute("UPDATE alert_rules SET filled = '00' WHERE id = ?", (rule_id,))
+        connection.execute("COMMIT")
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def test_on_free_it_is_shown_and_not_made(ada: Watcher) -> None:

@@ -70,7 +70,13 @@ async def show(visit: Visit) -> Response:
 
     shown, fired = await visit.site.read(read)
     said = visit.take_note(_NOTES)
-    context: dict[str, Any] = {"kinds": KINDS, "amount": amount, "name_of": title, "full": len(shown) >= MOST_RULES}
+    context: dict[str, Any] = {
+        "kinds": KINDS,
+        "amount": amount,
+        "name_of": title,
+        "full": len(shown) >= MOST_RULES,
+        "counting": any(one.rule.filled is not None for one in shown),
+    }
     return visit.render("alerts/page.html", said=said, shown=shown, fired=fired, **context)
 
 
