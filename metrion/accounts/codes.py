@@ -99,6 +99,13 @@ def check_codes(
     return results
 
 
+def would_accept(connection: Connection, vault: Vault, account_id: int, purpose: Purpose, code: str) -> bool:
+    """Whether `check_code` would accept it now. It takes no try, so call that next, whatever this says."""
+    row = stored.find_code(connection, account_id, purpose)
+    typed = _digits(code)
+    return bool(row is not None and _is_pending(row) and typed and _matches(vault, row, typed))
+
+
 def _try(connection: Connection, vault: Vault, account_id: int, purpose: Purpose, code: str) -> CodeResult:
     row = stored.find_code(connection, account_id, purpose)
     if row is None:
@@ -107,14 +114,24 @@ def _try(connection: Connection, vault: Vault, account_id: int, purpose: Purpose
         return CodeResult("spent")
     if now_ms() >= row.expires_ms:
         return CodeResult("expired")
-    typed = "".join(code.split()).replace("-", "")
-    if len(typed) != _DIGITS or not (typed.isascii() and typed.isdigit()):
+    typed = _digits(code)
+    if not typed:
         return CodeResult("wrong", tries_left=TRIES - row.tries)
-    if hmac.compare_digest(_digest(vault, account_id, purpose, row.subject, typed), row.digest):
+    if _matches(vault, row, typed):
         return CodeResult("ok", subject=row.subject)
     stored.count_try(connection, account_id, purpose)
     left = TRIES - row.tries - 1
     return CodeResult("wrong" if left else "spent", tries_left=left)
+
+
+def _digits(code: str) -> str:
+    """A code without what people type between its digits; "" for what cannot be one."""
+    typed = "".join(code.split()).replace("-", "")
+    return typed if len(typed) == _DIGITS and typed.isascii() and typed.isdigit() else ""
+
+
+def _matches(vault: Vault, row: Any, typed: str) -> bool:
+    return hmac.compare_digest(_digest(vault, row.account_id, row.purpose, row.subject, typed), row.digest)
 
 
 def pending_subject(connection: Connection, account_id: int, purpose: Purpose) -> str | None:

@@ -118,9 +118,13 @@ def accept_invitation(connection: Connection, invite: str, address: str) -> None
         raise InputError(f"This invitation is for {found.email}. Sign up with that address.", "email")
 
 
-def confirm(connection: Connection, account_id: int) -> None:
-    """Note that the account's address was shown to be its owner's: a code that went there came back."""
-    stored.update_account(connection, account_id, confirmed_ms=now_ms())
+def confirm(connection: Connection, account_id: int, name: str = "") -> None:
+    """Note that the account's address was shown to be its owner's: a code that went there came back.
+
+    `name`: what its owner wants to be called, "" for what the account has.
+    """
+    named = {"name": name} if name else {}
+    stored.update_account(connection, account_id, confirmed_ms=now_ms(), **named)
 
 
 def let_in(connection: Connection, account_id: int, agent: str, address: str, *, by: str | None = None) -> str:

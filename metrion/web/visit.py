@@ -42,7 +42,8 @@ class Step(msgspec.Struct, frozen=True):
     email: str
     purpose: Purpose
     at_ms: int
-    password_hash: str = ""  # what was chosen at sign-up; an account has it once its address is confirmed
+    password_hash: str = ""  # what was chosen at sign-up; an account has it once its address is confirmed, and the name
+    name: str = ""
 
 
 class TooMany(MetrionError):

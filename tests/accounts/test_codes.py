@@ -21,6 +21,7 @@ from metrion.accounts.codes import (
     issue_code,
     pending_codes,
     pending_subject,
+    would_accept,
 )
 from metrion.accounts.vault import Vault, open_vault
 from metrion.config import Settings
@@ -42,8 +43,13 @@ class Codes:
             return issue_code(connection, self.vault, self.account, purpose, subject)
 
     def check(self, code: str, purpose: Purpose = "login", account: int | None = None) -> CodeResult:
+        """What came of it, which a look before foretold."""
+        which = account or self.account
         with self.database.begin() as connection:
-            return check_code(connection, self.vault, account or self.account, purpose, code)
+            foretold = would_accept(connection, self.vault, which, purpose, code)
+            result = check_code(connection, self.vault, which, purpose, code)
+        assert result.ok == foretold
+        return result
 
     def check_all(self, **typed: str) -> dict[Purpose, CodeResult]:
         wanted = {purpose: typed[purpose] for purpose in PURPOSES if purpose in typed}

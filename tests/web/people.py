@@ -21,9 +21,9 @@ def signed_in(browser: Browser) -> bool:
     return browser.get("/login").path != "/login"
 
 
-def sign_up(browser: Browser, email: str, password: str = PASSWORD) -> Page:
+def sign_up(browser: Browser, email: str, password: str = PASSWORD, *, name: str = "") -> Page:
     browser.get("/signup")
-    return browser.submit("/signup", email=email, password=password)
+    return browser.submit("/signup", email=email, password=password, name=name)
 
 
 def log_in(browser: Browser, email: str, password: str = PASSWORD) -> Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,20 @@ from tests.mail_server import MailServer
 from tests.support import Metrion
 from tests.web.browser import Browser
 from tests.web.people import OTHER, PASSWORD, log_in, new_browser, sign_up, signed_in, signed_up
+
+MIB = 1 << 20
+
+
+def name_of(browser: Browser) -> str:
+    """What the account that is signed in is called."""
+    return browser.get("/settings").form("/settings").fields["name"]
+
+
+def peak(pid: int) -> int:
+    """The most bytes of memory that a process ever had."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
 
 # ── without mail ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,15 +183,58 @@ def test_the_answer_is_the_same_whether_or_not_there_is_an_account(
 
 def test_nobody_prepares_an_account_for_a_foreign_address(mailing: Metrion, mail: MailServer, email: str) -> None:
     stranger, owner = new_browser(mailing), new_browser(mailing)
-    sign_up(stranger, email, "the stranger's pass phrase")
+    sign_up(stranger, email, "the stranger's pass phrase", name="Mallory")
     mail.wait_for(email)
-    sign_up(owner, email, "the owner's own pass phrase")
+    sign_up(owner, email, "the owner's own pass phrase", name="Ada")
     code = mail.code_in(mail.wait_for(email))
     assert owner.submit("/confirm", code=code).path == "/integrate"
     assert log_in(new_browser(mailing), email, "the owner's own pass phrase").path == "/integrate"
     assert log_in(new_browser(mailing), email, "the stranger's pass phrase").status == 422
     stranger.get("/confirm")
     assert stranger.submit("/confirm", code=code).status == 422  # it was used
+    assert name_of(owner) == "Ada"
+
+
+def test_who_comes_by_a_code_to_an_account_that_a_stranger_asked_for_has_no_name(
+    mailing: Metrion, mail: MailServer, email: str
+) -> None:
+    sign_up(new_browser(mailing), email, name="Mallory")
+    mail.wait_for(email)
+    owner = new_browser(mailing)
+    owner.get("/login/code")
+    owner.submit("/login/code", email=email)
+    owner.submit("/login/code/enter", code=mail.code_in(mail.wait_for(email)))
+    assert name_of(owner) == ""
+
+
+def test_a_code_that_was_sent_again_brings_the_name_as_well(mailing: Metrion, mail: MailServer, email: str) -> None:
+    owner = new_browser(mailing)
+    sign_up(owner, email, name="Ada")
+    mail.wait_for(email)
+    owner.get("/confirm")
+    owner.submit("/code/again")
+    assert owner.submit("/confirm", code=mail.code_in(mail.wait_for(email))).path == "/integrate"
+    assert name_of(owner) == "Ada"
+    assert log_in(new_browser(mailing), email).path == "/integrate"
+
+
+def test_only_what_is_accepted_costs_a_hash(new_metrion: NewMetrion, mail: MailServer, email: str) -> None:
+    """A hash fills 32 MiB, which no other work here does."""
+    metrion = new_metrion({"METRION_SMTP_URL": mail.url})
+    metrion.call("account", "create", email)
+    browser = new_browser(metrion)
+    browser.get("/reset")
+    browser.submit("/reset", email=email)
+    code = mail.code_in(mail.wait_for(email))
+    before = peak(metrion.pid)
+    assert browser.submit("/reset/enter", code=f"{int(code) ^ 1:06}", password=OTHER).status == 422
+    form = {"csrf": browser.page.forms[0].fields["csrf"], "email": f"new-{email}", "password": OTHER}
+    assert browser.post("/claim/guessed", form).status == 404
+    assert peak(metrion.pid) - before < 16 * MIB
+    browser.get("/reset/enter")
+    assert browser.submit("/reset/enter", code=code, password=OTHER).path == "/integrate"
+    assert peak(metrion.pid) - before > 16 * MIB
+    assert log_in(new_browser(metrion), email, OTHER).path == "/integrate"
 
 
 def test_a_code_logs_in(mailing: Metrion, mail: MailServer, email: str) -> None:

@@ -1,8 +1,8 @@
 """The ways in: sign up, log in, log out.
 
 With mail configured no answer tells whether an address has an account: the page, its status and the work are the same,
-and what is to be said goes to the address. A chosen password is kept in the browser, sealed, until the address is
-confirmed: so nobody can prepare an account for an address that is not theirs.
+and what is to be said goes to the address. A chosen password and name are kept in the browser, sealed, until the
+address is confirmed: so nobody can prepare an account for an address that is not theirs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from metrion.accounts import people
-from metrion.accounts.codes import LIFETIME_MS, NOT_ACCEPTED, Purpose, check_code, issue_code
+from metrion.accounts.codes import LIFETIME_MS, NOT_ACCEPTED, Purpose, check_code, issue_code, would_accept
 from metrion.accounts.emails import check_email
 from metrion.accounts.limits import account_key
 from metrion.accounts.links import read_link
@@ -123,7 +124,6 @@ async def _sign_up_by_mail(visit: Visit, email: str, name: str, password_hash: s
                 email,
                 None,
                 plan=site.settings.first_plan,
-                name=name,
                 confirmed=False,
             ).account_id
         else:
@@ -132,7 +132,7 @@ async def _sign_up_by_mail(visit: Visit, email: str, name: str, password_hash: s
         return account_id
 
     await site.reload(await site.change(act))
-    visit.remember(Step(email, "confirm", now_ms(), password_hash))
+    visit.remember(Step(email, "confirm", now_ms(), password_hash, name))
     return visit.redirect("/confirm")
 
 
@@ -287,7 +287,7 @@ async def enter_code(visit: Visit) -> Response:
     try:
         visit.limit("code_address")
         visit.limit("code_account", step.email)
-        password_hash = await _chosen(visit, step, form)
+        password_hash = await _chosen_password(visit, step, form)
         cookie = await visit.site.change(lambda connection: _take_code(visit, connection, step, form, password_hash))
     except TooMany as problem:
         return _code_page(visit, step, 429, str(problem))
@@ -301,12 +301,23 @@ async def enter_code(visit: Visit) -> Response:
     return visit.redirect(_HOME)
 
 
-async def _chosen(visit: Visit, step: Step, form: Form) -> str:
-    """The hash of the password that comes into force with the code; "" where none does."""
+async def _chosen_password(visit: Visit, step: Step, form: Form) -> str:
+    """The hash of the password that comes into force with the code; "" where none does.
+
+    A typed one is hashed, which is dear, for a code that is going to be accepted only: that it took long tells no more
+    than the answer, and whatever else is wrong takes the same time.
+    """
     if step.purpose != "reset":
         return step.password_hash
     check_password(form["password"], step.email)
+    if not await visit.site.read(lambda connection: _would_take(visit, connection, step, form["code"])):
+        return ""
     return await visit.site.passwords.hash(form["password"])
+
+
+def _would_take(visit: Visit, connection: Connection, step: Step, code: str) -> bool:
+    person = people.find_person(connection, step.email)
+    return person is not None and would_accept(connection, visit.site.vault, person.id, step.purpose, code)
 
 
 def _take_code(visit: Visit, connection: Connection, step: Step, form: Form, password_hash: str) -> str:
@@ -316,10 +327,12 @@ def _take_code(visit: Visit, connection: Connection, step: Step, form: Form, pas
         return ""
     if person.disabled:
         raise InputError(DISABLED)
+    if step.purpose == "reset" and not password_hash:  # the code came between our look and this one
+        return ""
     if password_hash:
         people.set_password(connection, person.id, password_hash)
     if not person.confirmed:
-        people.confirm(connection, person.id)
+        people.confirm(connection, person.id, step.name)
     if step.purpose == "reset":
         letter = visit.site.letters.password_changed(person.email, visit.occasion)
         visit.site.post(connection, person.id, letter)
@@ -344,5 +357,5 @@ async def send_again(visit: Visit) -> Response:
             _send_code(visit, connection, person.id, step.email, step.purpose)
 
     await visit.site.change(act)
-    visit.remember(Step(step.email, step.purpose, now_ms(), step.password_hash))
+    visit.remember(msgspec.structs.replace(step, at_ms=now_ms()))
     return visit.redirect(_CODE_PAGES[step.purpose] + "?again")

@@ -96,6 +96,9 @@ async def _claim_anew(visit: Visit, address: str, password: str) -> tuple[LinkRe
     site = visit.site
     email = check_email(address)
     check_password(password, email)
+    found = await site.read(lambda connection: read_link(connection, "claim", _token(visit)))
+    if not found.ok:  # no hash for whoever only guesses
+        return found, 0
     password_hash = await site.passwords.hash(password)
 
     def act(connection: Connection) -> tuple[LinkResult, int]:
