@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from metrion.proxy.headers import Named
-from metrion.proxy.http1 import CHUNKED, UNTIL_CLOSE, StatusLine
+from metrion.proxy.http1 import StatusLine
 
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-goog-request-id")
 _REQUEST_ID_CHARACTERS = 256
@@ -21,11 +21,6 @@ class Answer(msgspec.Struct):
     lines: list[bytes]  # header lines that pass
     named: Named
     length: int  # of the body, or `http1.CHUNKED`, `UNTIL_CLOSE`, `NO_BODY`
-
-
-def is_chunked(answer: Answer, http10: bool) -> bool:
-    """Whether the client gets the body in chunks: where its length is not known, and the client can take them."""
-    return answer.length in (CHUNKED, UNTIL_CLOSE) and not http10
 
 
 def client_head(answer: Answer, request_id: bytes, extra_lines: list[bytes], chunked: bool, keep_alive: bool) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,15 +18,6 @@ _SKIM_BYTES = 1024 * 1024
 _WINDOW = 64 * 1024
 _MODEL_CHARACTERS = 256
 _ABSENT: Any = msgspec.UNSET
-
-
-class _Body(msgspec.Struct):
-    """A body as the APIs document it, which nearly every one is."""
-
-    model: str = _ABSENT
-    messages: msgspec.Raw = _ABSENT
-    max_tokens: msgspec.Raw = _ABSENT
-    stream: bool = False
 
 
 class _AnyBody(msgspec.Struct):
@@ -45,7 +38,7 @@ class Asked(msgspec.Struct):
     stream: bool
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_DOCUMENTED: dict[str, Any] = {"model": str, "messages": msgspec.Raw, "max_tokens": msgspec.Raw}
 _decode_any = msgspec.json.Decoder(_AnyBody).decode
 _decode_speech = msgspec.json.Decoder(_Speech).decode
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){0,1024}")')
@@ -60,13 +53,18 @@ def read_body(body: bytes, required: tuple[str, ...], provider: str) -> Asked | 
     if len(body) > _SKIM_BYTES:
         return _skim(body, required, provider)
     try:
-        fields = _decode(body)
+        fields = _decoder(required)(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_any(body, required, provider)
-    for name in required:
-        if getattr(fields, name) is _ABSENT:
-            return _lacks(provider, name)
     return Asked(fields.model[:_MODEL_CHARACTERS] if fields.model else "", fields.stream)
+
+
+@lru_cache
+def _decoder(required: tuple[str, ...]) -> Callable[[bytes], Any]:
+    """Decodes a body as the APIs document it, which nearly every one is, and looks for what is required as it does."""
+    needed = [(name, _DOCUMENTED[name]) for name in required]
+    others = [(name, kind, _ABSENT) for name, kind in _DOCUMENTED.items() if name not in required]
+    return msgspec.json.Decoder(msgspec.defstruct("Body", [*needed, *others, ("stream", bool, False)])).decode
 
 
 def _read_any(body: bytes, required: tuple[str, ...], provider: str) -> Asked | Refusal:

@@ -16,10 +16,10 @@ from metrion.call import Call, Outcome
 from metrion.ledger.estimate import hold
 from metrion.ledger.record import INTENT, frame
 from metrion.proxy import http1, refusal
-from metrion.proxy.answer import Answer, client_head, is_chunked, request_id_of, text
+from metrion.proxy.answer import Answer, client_head, request_id_of, text
 from metrion.proxy.asked import FORM_FIELD_BYTES, form_model, read_body, spoken_characters
 from metrion.proxy.completion import completion, refused_call
-from metrion.proxy.http1 import CHUNKED, NO_BODY
+from metrion.proxy.http1 import CHUNKED, NO_BODY, UNTIL_CLOSE
 from metrion.proxy.refusal import Refusal
 from metrion.proxy.state import NEVER, ExchangeState
 from metrion.proxy.target import Target, family_of
@@ -28,6 +28,7 @@ from metrion.wire.tap import open_tap, read_at_once
 
 _UPLOAD_PAUSE_BYTES = 256 * 1024  # received for a provider that is not connected yet
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LENGTH_UNKNOWN = (CHUNKED, UNTIL_CLOSE)
 _BODY_METHODS = (b"POST", b"PUT", b"PATCH")
 
 
@@ -118,15 +119,17 @@ class Exchange(ExchangeState):
     def _read_whole(self, call: Call, target: Target, body: bytes) -> None:
         """The body is here: know the model, refuse what no provider would take, then record the intent."""
         self._pieces = [body]
-        asked = read_body(body, target.endpoint.required, target.provider.label)
+        endpoint = target.endpoint
+        asked = read_body(body, endpoint.required, target.provider.label)
         if not isinstance(asked, Refusal):
-            call.requested_model = call.requested_model or asked.model
-            call.stream = asked.stream
-            if target.endpoint.speaks:
+            if not call.requested_model:
+                call.requested_model = asked.model
+            if endpoint.speaks:
                 call.characters = spoken_characters(body)
             if asked.stream:
+                call.stream = True
                 call.held = hold(self._proxy.shelf, call, body)
-        elif target.endpoint.checks_body:
+        elif endpoint.checks_body:
             self._refuse(asked)
             return
         self._record_intent(call)
@@ -187,13 +190,15 @@ class Exchange(ExchangeState):
 
     def _framing(self) -> bytes:
         """The header lines that frame the request's body, and the head's end."""
+        if self._length > 0:
+            return b"content-length: %d\r\n\r\n" % self._length
         if not self._length and self._opening.method not in _BODY_METHODS:
             return b"\r\n"
         if not self._sends_length:
             return b"transfer-encoding: chunked\r\n\r\n"
         call = self._call
         assert call is not None
-        return b"content-length: %d\r\n\r\n" % (call.request_bytes if self._length == CHUNKED else self._length)
+        return b"content-length: %d\r\n\r\n" % call.request_bytes
 
     def _forward_piece(self, upstream: Upstream, piece: bytes) -> None:
         """Stream one more piece of an upload."""
@@ -236,7 +241,8 @@ class Exchange(ExchangeState):
         self._answer_started = True
         if front is not None:
             opening = self._opening
-            chunked = self._answer_chunked = is_chunked(answer, opening.http10)
+            # in chunks where the body's length is not known, and the client can take them
+            chunked = self._answer_chunked = answer.length in _LENGTH_UNKNOWN and not opening.http10
             keep_alive = self._keep_alive = front.keep_alive and not opening.http10
             extra_lines = self._cors_lines() if b"origin" in opening.named else []
             self._held.append(client_head(answer, self._id, extra_lines, chunked, keep_alive))
@@ -518,8 +524,8 @@ class Exchange(ExchangeState):
         if self._tap is not None:
             reading = self._tap.finish()
             self._tap = None
-        if reading is not None:
-            reading.done = reading.done or self._whole
+        if reading is not None and self._whole:
+            reading.done = True
         if not self._answer_started:
             self._proxy.budget.release(self)
         outcome = Outcome.OK if self._answered else outcome

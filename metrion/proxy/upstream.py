@@ -116,16 +116,16 @@ class Upstream(asyncio.Protocol):
         data = self._buffer + data if self._buffer else data
         status = 0
         while status < 200:  # a 1xx is none of ours to pass on
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
+            head, found, rest = data.partition(b"\r\n\r\n")
+            if not found:
                 if len(data) > MAX_HEAD_BYTES:
                     raise BadMessage("the head is too large")
                 if not b"HTTP/1.".startswith(data[:7]):
                     raise BadMessage("the status line is malformed")
                 self._buffer = data
                 return
-            start, lines = http1.parse_response(data[:end])
-            data = data[end + 4 :]
+            start, lines = http1.parse_response(head)
+            data = rest
             status = start.status
             if status == 101:
                 raise BadMessage("an upgrade nobody asked for")
