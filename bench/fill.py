@@ -31,6 +31,7 @@ from metrion.config import Settings
 from metrion.kit.clock import DAY_MS, HOUR_MS, now_ms
 from metrion.kit.zones import hour_start, next_day
 from metrion.ledger.fold import fold_all, fold_some
+from metrion.ledger.pace import Pace
 from metrion.ledger.writer import write_calls
 from metrion.prices.catalog import PriceBook
 from metrion.storage import accounts, costs, dashboard, failures, latencies, search, sources
@@ -42,6 +43,7 @@ from metrion.storage.view import Filters, Range
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral", "grok")
 SHARE = 0.9  # of the account in the middle
 _BATCH = 5000
+_STEP_SECONDS = 0.5  # of folding: nobody waits
 _ERRORS = (
     (429, Outcome.PROVIDER_ERROR),
     (500, Outcome.PROVIDER_ERROR),
@@ -71,6 +73,7 @@ def fill(data_dir: Path, size: Size) -> None:
     ids, first, there = _begin(database, size)
     book = PriceBook.load()
     spent, began, written = Spent(), time.monotonic(), 0
+    pace = Pace(_STEP_SECONDS)
     traffic, hours = Traffic(size, ids, book), size.days * 24
     for number in range(there, hours):
         hour = first + number * HOUR_MS
@@ -81,7 +84,9 @@ def fill(data_dir: Path, size: Size) -> None:
                 write_calls(database, book, calls[at : at + _BATCH], fresh=number > there)
         written += len(calls)
         with spent.on("folding"):
-            while fold_some(database, hour + HOUR_MS):  # as at that hour's end: nothing that is yet to come is late
+            while fold_some(
+                database, hour + HOUR_MS, pace
+            ):  # as at that hour's end: nothing that is yet to come is late
                 pass
         if number % (24 * 3) == 23 * 3:
             database.checkpoint()

@@ -1,4 +1,4 @@
-"""Days: sums of hours that are over. An hour is added to its day once; what is counted in it later, in both."""
+"""What comes late: an hour is added to its day once (`storage.hours`); what is counted in it later, in both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from heapq import nlargest
 from metrion.call import NOT_ERRORS, Outcome
 from metrion.kit.zones import day_start, month_start
 from metrion.ledger.groups import Group, Key, Sums, add, sum_up
-from metrion.storage import folding, totals
+from metrion.storage import pairs, running, totals
 from metrion.storage.database import Connection
-from metrion.storage.folding import TOP
+from metrion.storage.pairs import TOP
 from metrion.storage.rows import COLUMNS, Row
 from metrion.storage.totals import ALL, Fold
 
@@ -21,7 +21,7 @@ _INPUT, _OUTPUT = _AT["input_tokens"], _AT["output_tokens"]
 
 
 def add_sums(connection: Connection, fold: Fold, hours: Mapping[str, Iterable[Row]]) -> None:
-    """Add rows of the tables of hours, all of this account, to its days."""
+    """Add rows of the tables of hours, all of this account, to days that their hours are in already."""
     days: dict[str, Sums] = defaultdict(dict)
     for account_id, start_ms, provider, model, status, outcome, *sums in hours.get("model_hours", ()):
         day_ms = day_start(fold.time_zone, start_ms)
@@ -50,7 +50,7 @@ def _add_requesters(connection: Connection, fold: Fold, hours: Iterable[Row]) ->
         add(day, (ALL, requester), figures)
     for day_ms, found in sorted(days.items()):
         rows = [(*key, *figures) for key, figures in found.items()]
-        folding.add_requesters(connection, fold.account_id, day_ms, month_start(fold.time_zone, day_ms), rows)
+        running.add_late(connection, fold.account_id, day_ms, month_start(fold.time_zone, day_ms), rows)
 
 
 def add_rows(connection: Connection, fold: Fold, groups: Sequence[Group], sign: int = 1) -> None:
@@ -64,23 +64,23 @@ def add_rows(connection: Connection, fold: Fold, groups: Sequence[Group], sign: 
     def day(one: Group) -> int:
         return max(day_start(fold.time_zone, one.hour_ms), fold.pairs_ms)
 
-    totals.add_sums(connection, "pair_days", _pairs(reached, day, sign))
-    totals.add_sums(connection, "recent_pairs", _pairs(recent, _quarter, sign))
+    totals.add_sums(connection, "pair_days", _pairs(reached, lambda one, *names: (*names, day(one)), sign))
+    totals.add_sums(connection, "recent_pairs", _pairs(recent, lambda one, *names: (_quarter(one), *names), sign))
     if sign > 0:
-        folding.put_tops(connection, "top_days", _tops(reached, day))
-        folding.put_tops(connection, "recent_tops", _tops(recent, _quarter))
+        pairs.put_tops(connection, "top_days", _tops(reached, day))
+        pairs.put_tops(connection, "recent_tops", _tops(recent, _quarter))
 
 
 def _quarter(one: Group) -> int:
     return one.quarter_ms
 
 
-def _pairs(groups: Iterable[Group], start: Callable[[Group], int], sign: int) -> list[Row]:
-    """Rows for a table of pairs."""
+def _pairs(groups: Iterable[Group], key_of: Callable[..., Key], sign: int) -> list[Row]:
+    """Rows for a table of pairs; `key_of` puts a group's names and start in the table's order."""
 
     def key(one: Group) -> Key:
-        names = (one.requester, one.provider, one.model)
-        return (one.account_id, *names, start(one), one.status // 100, one.failed)
+        names = key_of(one, one.requester, one.provider, one.model)
+        return (one.account_id, *names, one.status // 100, one.failed)
 
     sums: Sums = {}
     for (*names, failed), figures in sum_up(groups, key).items():

@@ -86,12 +86,23 @@ def group(connection: Connection, rows: Iterable[Row], folds: Mapping[int, Fold]
             model = OTHER if (account_id, "model", month, model) in refused else model
             requester = OTHER if (account_id, "requester", month, requester) in refused else requester
         quarter_ms = quarter * QUARTER_MS
-        times = folds[account_id].hour(quarter_ms), quarter_ms
         status, outcome, source, stream, mode = rest
-        groups.append(
-            Group(account_id, provider, model, requester, status, outcome, source, stream, mode, *times, members)
-        )
+        apart = (account_id, provider, model, requester, status, outcome, source, stream, mode)
+        groups += [
+            Group(*apart, hour_ms, quarter_ms, some)
+            for hour_ms, some in _by_hour(folds[account_id], quarter_ms, members)
+        ]
     return groups
+
+
+def _by_hour(fold: Fold, quarter_ms: int, rows: list[Row]) -> Iterable[tuple[int, list[Row]]]:
+    """Rows of a quarter of an hour by their hour: one, but where a change of the time zone has come to that quarter."""
+    if fold.old_zone is None or not quarter_ms < fold.moved_ms < quarter_ms + QUARTER_MS:
+        return ((fold.hour(quarter_ms), rows),)
+    found: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[fold.hour(row[_STARTED])].append(row)
+    return found.items()
 
 
 def _refused(connection: Connection, found: Iterable[tuple[Key, int]]) -> set[Name]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, update
 
 from metrion.storage.database import Connection
+from metrion.storage.steps import delete_first
 from metrion.storage.tables import (
     accounts,
     alert_rules,
@@ -142,14 +143,7 @@ def delete_some(connection: Connection, part: Part, limit: int) -> int:
     table, mine = part.table, _of(part.table, part.account_id)
     if part.before is not None:
         mine &= table.c.request_id < part.before
-    # Up to the key of the last one: one range of the table's tree, which is eight times as fast as row by row.
-    rest = tuple(table.primary_key)[1:]
-    if rest:
-        query = select(*rest).where(mine).order_by(*rest).offset(limit - 1).limit(1)
-        last = connection.execute(query).one_or_none()
-        if last is not None:
-            mine &= tuple_(*rest) <= tuple_(*last)
-    return connection.execute(delete(table).where(mine)).rowcount
+    return delete_first(connection, table, mine, limit)
 
 
 def _of(table: Table, account_id: int) -> ColumnElement[bool]:

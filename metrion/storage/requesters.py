@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, func, selec
 
 from metrion.call import Outcome
 from metrion.kit.clock import DAY_MS
-from metrion.kit.zones import QUARTER_MS
 from metrion.storage.database import Connection
 from metrion.storage.tables import model_hours, requester_dates, requester_days, requester_hours, requester_running
 from metrion.storage.totals import ALL as EVERY_PROVIDER
@@ -28,6 +27,7 @@ from metrion.storage.view import (
     columns_of,
     maker,
     pieces,
+    quarters,
     standing,
     whole_days,
 )
@@ -43,7 +43,7 @@ class Date(NamedTuple):
     since_ms: int
     requesters: int
     rows: int
-    running: int
+    running: int  # not above 0: none that is whole
 
 
 class Parts(NamedTuple):
@@ -67,7 +67,7 @@ def dates_of(connection: Connection, account_id: int, fold: Fold, range: Range) 
     column = requester_dates.c
     within = (column.start_ms >= first - _LONGEST_MONTH_MS) & (column.start_ms < end)
     query = select(*(column[name] for name in Date._fields)).where(column.account_id == account_id, within)
-    found = [Date(*row) for row in connection.execute(query.order_by(column.start_ms))]
+    found = [Date._make(row) for row in connection.execute(query.order_by(column.start_ms))]
     since = next((one.since_ms for one in found if one.start_ms >= first), None)
     return [] if since is None else [one for one in found if one.since_ms >= since]
 
@@ -83,12 +83,12 @@ def parts_of(dates: Sequence[Date], first: int) -> Parts:
 
 def _parts_of_month(dates: list[Date], first: int) -> Parts:
     plain = [date for date in dates if date.start_ms >= first]
-    running = [date for date in plain if date.running]
+    running = [date for date in plain if date.running > 0]
     if not running:
         return Parts(_starts(plain), [], [], [])
     last = running[-1]
     before = [date for date in dates if date.start_ms < first]
-    run_before = [date for date in before if date.running][-1:]
+    run_before = [date for date in before if date.running > 0][-1:]
     less = [date for date in before if not run_before or date.start_ms > run_before[0].start_ms]
     rest = [date for date in plain if date.start_ms > last.start_ms]
     cost = last.running + sum(one.running for one in run_before) + sum(one.rows for one in (*less, *rest))
@@ -286,19 +286,13 @@ def _hours(account_id: int, piece: Piece, filters: Filters, by: Sequence[str], f
     where = [column.account_id == account_id, *_named(column, filters)]
     if filters.requester and piece.to_ms - piece.from_ms <= _FEW_HOURS_MS:
         # Through each start that there may be and each provider: of a range, SQLite would walk through all requesters.
-        where.append(column.start_ms.in_(_quarters(piece)))
+        where.append(column.start_ms.in_(quarters(piece)))
         if not filters.provider:
             where.append(column.provider.in_(_providers(account_id, piece)))
     else:
         where += [column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     columns = columns_of(requester_hours, tuple(by), tuple(figures))
     return select(*columns).where(*where).group_by(*columns[: len(by)])
-
-
-def _quarters(piece: Piece) -> list[int]:
-    """Every quarter of an hour: each hour begins with one, in whatever zone."""
-    first = -(-piece.from_ms // QUARTER_MS)
-    return [first * QUARTER_MS + at for at in range(0, piece.to_ms - first * QUARTER_MS, QUARTER_MS)]
 
 
 def _providers(account_id: int, piece: Piece) -> Select[Any]:

@@ -466,14 +466,15 @@ requester_dates = _table(  # the days that requesters have
     _int("since_ms"),  # the month's beginning
     _int("requesters"),  # how many that have a name sent a request to a provider on that day
     _int("rows"),  # in requester_days
-    _int("running"),  # rows in requester_running; 0: it does not have that day
+    _int("running"),  # rows in requester_running; 0: it does not have that day; -1: not all of them yet
     clustered=True,
 )
 
-# Model by requester, of calls that reached a provider; by the quarter of an hour from `folds.recent_ms` on.
-_PAIR = ("requester", "provider", "model", "start_ms", "class")
-pair_days = _totals("pair_days", *_PAIR, sums=(*SUMS, "errors"))
-recent_pairs = _totals("recent_pairs", *_PAIR, sums=(*SUMS, "errors"))
+# Model by requester, of calls that reached a provider; by the quarter of an hour from `folds.recent_ms` on. Quarters
+# lie by time, as they come and go; days by requester, as they are asked for.
+_PAIR = ("requester", "provider", "model")
+pair_days = _totals("pair_days", *_PAIR, "start_ms", "class", sums=(*SUMS, "errors"))
+recent_pairs = _totals("recent_pairs", "start_ms", *_PAIR, "class", sums=(*SUMS, "errors"))
 
 # How many durations are in each bucket of `kit.buckets`, an octave a row. Kinds: "model_latency" and "model_ttft" by
 # model; "latency", "ttft" and "overhead" (what is not waiting for the provider) by provider, with the model "".

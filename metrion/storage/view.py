@@ -219,6 +219,12 @@ def whole_days(range: Range) -> tuple[int, int]:
     return first, max(day_start(range.zone, range.to_ms), first)
 
 
+def quarters(piece: Piece) -> list[int]:
+    """Every quarter of an hour: each hour begins with one, in whatever zone."""
+    first = -(-piece.from_ms // QUARTER_MS)
+    return [first * QUARTER_MS + at for at in range(0, piece.to_ms - first * QUARTER_MS, QUARTER_MS)]
+
+
 _REJECTED = Outcome.REJECTED.value
 
 
@@ -330,9 +336,10 @@ def read_pairs(
     asked: list[Select[Any] | None] = [of_days]
     for from_ms, to_ms in ((range.from_ms, first), (end, range.to_ms)):  # what is no whole day
         kept = max(from_ms, fold.recent_ms)
-        asked.append(
-            _grouped(recent_pairs, account_id, Piece(False, kept, min(to_ms, fold.paired_ms)), filters, by, figures)
-        )
+        recent = Piece(False, kept, min(to_ms, fold.paired_ms))
+        # By their key some requesters' are found only through each quarter there may be.
+        led = [recent_pairs.c.start_ms.in_(quarters(recent))] if filters.requester or filters.among else ()
+        asked.append(_grouped(recent_pairs, account_id, recent, filters, by, figures, led))
         asked.append(_of_rows(account_id, from_ms, min(kept, to_ms, fold.paired_ms), filters, by, figures))
     asked.append(_of_rows(account_id, max(range.from_ms, fold.paired_ms), range.to_ms, filters, by, figures))
     return gather(connection, range, asked, by, figures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,8 +17,9 @@ from metrion.call import Call
 from metrion.kit.clock import DAY_MS, HOUR_MS
 from metrion.kit.ids import first_id
 from metrion.ledger import reprice
-from metrion.ledger.fold import GRACE_MS, Folder, fold_all, fold_some
+from metrion.ledger.fold import GRACE_MS, STEP_SECONDS, Folder, fold_all, fold_some
 from metrion.ledger.journal import Journal
+from metrion.ledger.pace import Pace
 from metrion.ledger.reprice import Scope
 from metrion.ledger.writer import Writer, write_calls
 from metrion.prices import rules
@@ -25,7 +27,7 @@ from metrion.prices.catalog import PriceBook
 from metrion.storage import accounts, tables
 from metrion.storage.database import Database
 from metrion.storage.deletions import delete_account
-from metrion.storage.folding import TOP
+from metrion.storage.pairs import TOP
 from tests.ledger.calls import calls_around
 from tests.ledger.samples import NOON, rows_of
 from tests.ledger.straight import check_totals, folds_of, kept
@@ -43,6 +45,14 @@ CHEAPER = PriceBook(
     ]
 )
 ZONES = ["UTC", "Europe/Zurich", "America/New_York", "Asia/Kolkata", "Pacific/Chatham", "Australia/Lord_Howe"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sums_that_run() -> Iterator[None]:
+    """As of accounts with thousands of requesters: months are summed up to some of their days."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metrion.storage.running._FEWEST", 3)
+        yield
 
 
 def house(folder: Path) -> Database:
@@ -71,7 +81,7 @@ class Ledger:
         self._see()
 
     def fold_a_step(self, now: int) -> None:
-        fold_some(self.database, now, seconds=0)
+        fold_some(self.database, now, Pace(0, 2))
         self._see()
 
     def reprice(self, cheaper: bool) -> None:
@@ -167,7 +177,8 @@ def test_an_hour_is_folded_once_it_has_been_over_for_a_while(tmp_path: Path) -> 
 
 
 def fold_as_a_server(database: Database, now: int) -> None:
-    while fold_some(database, now):
+    pace = Pace(STEP_SECONDS)
+    while fold_some(database, now, pace):
         pass
 
 
@@ -189,15 +200,37 @@ def test_few_rows_wait_a_day_and_many_do_not(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_step_takes_only_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrion.ledger.fold._STEP_ROWS", 20)
+def test_a_step_takes_only_so_many_rows(tmp_path: Path) -> None:
     database = house(tmp_path)
     write_rows(database, [call_row(NOON + n // 7, n) for n in range(95)])
-    assert fold_some(database, NOON + 130_000, seconds=0)
+    assert fold_some(database, NOON + 130_000, Pace(0, 20))
     assert column_of(database, "pair_days", "requests") == [14]  # of two milliseconds; the third has the 20th row
     check_totals(database)
     fold_all(database, NOON + 130_000)
     assert column_of(database, "pair_days", "requests") == [95]
+    check_totals(database)
+    database.close()
+
+
+def test_a_sum_that_runs_is_made_in_steps_and_takes_what_comes_late(tmp_path: Path) -> None:
+    database = house(tmp_path)
+    names = [f"bot-{n:02d}" for n in range(30)]
+    rows = [call_row(NOON + n // 30 * DAY_MS, n, requester=names[n % 30]) for n in range(90)]
+    write_rows(database, rows)
+    running, pace = column_of(database, "requester_dates", "running"), Pace(0, 8)
+    while -1 not in running:
+        assert fold_some(database, NOON + 4 * DAY_MS, pace)
+        running = column_of(database, "requester_dates", "running")
+    for number in range(4):  # of a requester before and one behind what is made of the sum, of one more each
+        assert fold_some(database, NOON + 4 * DAY_MS, pace)
+        late = [call_row(NOON + number, 100 + number * 2 + n, requester=one) for n, one in enumerate(("bot-00", "z"))]
+        write_rows(database, late)
+        check_totals(database)
+    assert -1 in column_of(database, "requester_dates", "running")
+    assert 0 < len(column_of(database, "requester_running", "requests")) < 62
+    fold_all(database, NOON + 4 * DAY_MS)
+    assert max(column_of(database, "requester_dates", "running")) >= 62  # 31 of the provider, 31 of all
+    assert -1 not in column_of(database, "requester_dates", "running")
     check_totals(database)
     database.close()
 

@@ -138,3 +138,20 @@ def test_the_rows_themselves_stay(tmp_path: Path) -> None:
         [same] = connection.execute(select(*(tables.calls.c[name] for name in COLUMNS))).all()
     database.close()
     assert tuple(same) == row
+
+
+def test_pairs_of_the_last_days_are_what_they_were(tmp_path: Path) -> None:
+    database = database_at("0010", tmp_path)
+    of = {"account_id": 1, "provider": "openai", "class": 2}
+    rows = [
+        of | {"requester": who, "model": f"m{n}", "start_ms": NOON + n * 900_000, "requests": n, "errors": n // 2}
+        for n in range(5)
+        for who in ("", "bot")
+    ]
+    with database.begin() as connection:
+        add_totals(connection, "recent_pairs", rows)
+    upgrade(database, "0011")
+    with database.begin() as connection:
+        found = connection.execute(select(*(tables.recent_pairs.c[name] for name in rows[0]))).all()
+    database.close()
+    assert sorted(map(tuple, found)) == sorted(tuple(row.values()) for row in rows)
