@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import structlog
 import uvicorn
@@ -26,6 +26,7 @@ from metrion.alerts.fill import Filler
 from metrion.alerts.post import Poster
 from metrion.billing.connect import connect
 from metrion.billing.desk import Desk
+from metrion.billing.grants import operation as plan_setter
 from metrion.billing.service import OPERATIONS as BILLING_OPERATIONS
 from metrion.billing.service import Billing
 from metrion.changes import Changes
@@ -60,7 +61,6 @@ from metrion.web.site import Site
 
 _BACKLOG = 4096
 _GC_THRESHOLDS = (50_000, 50, 100)
-T = TypeVar("T")
 log = structlog.get_logger("metrion")
 
 
@@ -110,8 +110,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     mail = Sender(settings, vault, open_reader(settings), writer.run)
     caretaker = Caretaker(settings, writer, journal)
     folder = Folder(writer)
-    changes = Changes(writer, registry, admission, caretaker.wake)
-    billing = _billing(settings, vault, changes, mail, listener)
+    changes = Changes(writer, registry, admission, caretaker.wake, mail.wake)
+    billing = _billing(settings, vault, changes, listener)
     courier = _courier(settings, vault, writer)
     filler = Filler(writer.run)
 
@@ -200,21 +200,13 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _billing(
-    settings: Settings, vault: Vault, changes: Changes, mail: Sender, listener: socket.socket
-) -> Billing | None:
+def _billing(settings: Settings, vault: Vault, changes: Changes, listener: socket.socket) -> Billing | None:
     """Where Stripe is configured."""
     stripe = connect(settings)
     if stripe is None:
         return None
-
-    async def change(act: Callable[[Connection], T], of: int) -> T:
-        result = await changes.make(act, of)
-        mail.wake()
-        return result
-
     public_url = settings.public_url or _address(listener)
-    return Billing(Desk(settings, vault, stripe, public_url, open_reader(settings), change))
+    return Billing(Desk(settings, vault, stripe, public_url, open_reader(settings), changes.make))
 
 
 def _courier(settings: Settings, vault: Vault, writer: Writer) -> Courier:
@@ -308,9 +300,11 @@ def _operations(
     Answers about accounts also tell `origin`, by which people reach the pages: a command may not know the server's.
     """
 
+    of_accounts = ACCOUNT_OPERATIONS | {"set_plan": plan_setter(settings, origin)}
+
     async def perform(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if name in ACCOUNT_OPERATIONS:
-            operation = ACCOUNT_OPERATIONS[name]
+        if name in of_accounts:
+            operation = of_accounts[name]
             result = await changes.make(
                 lambda connection: operation(connection, vault, arguments),
                 lambda done: int(done.get("account_id", 0)),

@@ -17,6 +17,7 @@ from metrion.errors import InputError
 from tests.conformance.cases import is_shaped
 from tests.conftest import NewMetrion
 from tests.fake_provider import FakeProvider
+from tests.mail_server import MailServer, text_of
 from tests.proxy.talk import CHAT, GENERATE, MESSAGES, call
 from tests.support import EMAIL, Metrion
 
@@ -89,6 +90,27 @@ def test_a_plan_is_in_force_at_once(new_metrion: NewMetrion, mark: str) -> None:
     assert [call(metrion, mark).status for _ in range(2)] == [200, 429]
     assert metrion.call("account", "set-plan", EMAIL, "pro") == f"{EMAIL} is on the pro plan.\n"
     assert call(metrion, mark).status == 200
+
+
+def test_who_loses_pro_by_command_is_mailed_with_a_server_and_without(tmp_path: Path) -> None:
+    with MailServer() as mail:
+        metrion = Metrion(tmp_path / "data", {}, {"METRION_SMTP_URL": mail.url})
+        for email in (EMAIL, OTHER):
+            metrion.create_account(email, keys=())
+        metrion.call("account", "set-plan", OTHER, "free")
+        metrion.start()
+        try:
+            assert mail.wait_for(OTHER)["subject"] == "Your Metrion account is on the free plan now"
+            metrion.call("account", "set-plan", EMAIL, "free")
+            letter = mail.wait_for(EMAIL)
+            assert f"{metrion.origin}/settings/billing" in text_of(letter)
+            metrion.call("account", "set-plan", EMAIL, "free")  # which it is on
+            metrion.call("account", "set-plan", EMAIL, "pro")
+            metrion.call("account", "set-plan", EMAIL, "free")
+            mail.wait_for(EMAIL)
+        finally:
+            metrion.stop()
+        assert [len(mail.letters(email)) for email in (EMAIL, OTHER)] == [2, 1]
 
 
 def test_the_list_tells_who_is_there_and_no_more(served: Metrion, mark: str) -> None:

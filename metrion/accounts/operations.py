@@ -2,7 +2,7 @@
 
 Each takes its arguments by name as they came over the control socket, answers with a dict that holds `account_id` (0:
 nobody's), and raises InputError for what cannot be done. After it, the server calls `Registry.reload_account` with that
-id.
+id. One more, `set_plan`, may mail and is in `metrion.billing.grants`.
 """
 
 from __future__ import annotations
@@ -56,14 +56,6 @@ def delete_provider_key(connection: Connection, vault: Vault, args: dict[str, An
     provider = keys.check_provider(_text(args, "provider"))
     keys.delete_provider_key(connection, account_id, provider)
     return {"account_id": account_id, "provider": provider}
-
-
-def set_plan(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
-    """{email, plan} → {account_id, email, plan}."""
-    account_id, email = find_account(connection, _text(args, "email"))
-    plan = _text(args, "plan")
-    people.set_plan(connection, account_id, plan)
-    return {"account_id": account_id, "email": email, "plan": plan}
 
 
 def disable_account(connection: Connection, vault: Vault, args: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +115,6 @@ OPERATIONS: dict[str, Operation] = {
     "regenerate_token": regenerate_token,
     "set_provider_key": set_provider_key,
     "delete_provider_key": delete_provider_key,
-    "set_plan": set_plan,
     "disable_account": disable_account,
     "enable_account": enable_account,
     "delete_account": delete_account,

@@ -11,6 +11,7 @@ from metrion.accounts.links import Purpose, link_url
 from metrion.accounts.operations import delete_account
 from metrion.accounts.operators import Listed, list_accounts
 from metrion.accounts.vault import open_vault
+from metrion.billing.grants import operation as plan_setter
 from metrion.commands.common import DataDir, count, new_app, print_table
 from metrion.config import load_settings
 from metrion.control import perform
@@ -71,7 +72,15 @@ def set_plan(
     email: Email, plan: Annotated[Plan, typer.Argument(help="Its new plan.")], data_dir: DataDir = None
 ) -> None:
     """Put an account on another plan."""
-    done = perform(load_settings(data_dir=data_dir), "set_plan", {"email": email, "plan": plan})
+    settings = load_settings(data_dir=data_dir)
+    asked = {"email": email, "plan": plan}
+
+    def here(database: Database) -> dict[str, Any]:
+        vault = open_vault(settings, database)
+        with database.begin() as connection:
+            return plan_setter(settings, settings.origin)(connection, vault, asked)
+
+    done = perform(settings, "set_plan", asked, here)
     print(f"{done['email']} is on the {done['plan']} plan.")
 
 

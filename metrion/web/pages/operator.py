@@ -13,7 +13,7 @@ from metrion.accounts.operators import list_accounts
 from metrion.accounts.people import Person
 from metrion.accounts.plans import PLANS
 from metrion.billing.amounts import amount_text
-from metrion.billing.letters import downgraded
+from metrion.billing.grants import set_plan
 from metrion.errors import InputError
 from metrion.storage.billing import list_reversals
 from metrion.storage.database import Connection
@@ -63,7 +63,8 @@ def _change(visit: Visit, connection: Connection, form: Form) -> Person:
         raise InputError("This account is no longer there.")
     match form["do"]:
         case "plan":
-            _set_plan(visit, connection, person, form["plan"])
+            site = visit.site
+            set_plan(connection, site.vault, site.settings, site.public_url, person.id, person.email, form["plan"])
         case "enable":
             people.set_disabled(connection, person.id, disabled=False)
         case "disable" if person.id == visit.account.id:
@@ -73,13 +74,6 @@ def _change(visit: Visit, connection: Connection, form: Form) -> Person:
         case _:
             raise InputError("Choose what to do with the account.")
     return person
-
-
-def _set_plan(visit: Visit, connection: Connection, person: Person, plan: str) -> None:
-    site = visit.site
-    if people.set_plan(connection, person.id, plan).is_down:
-        page = f"{site.public_url}/settings/billing"
-        site.post(connection, person.id, downgraded(site.letters, person.email, page, site.settings))
 
 
 async def invite(visit: Visit) -> Response:
