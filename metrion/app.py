@@ -19,6 +19,7 @@ from metrion.accounts.links import link_url
 from metrion.accounts.operations import OPERATIONS as ACCOUNT_OPERATIONS
 from metrion.accounts.people import claim_link
 from metrion.accounts.registry import Registry
+from metrion.accounts.unconfirmed import Unconfirmed
 from metrion.accounts.vault import Vault, open_vault
 from metrion.alerts.courier import Courier
 from metrion.alerts.engine import Engine as Alerts
@@ -138,7 +139,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     rates = Refresher(settings.data_dir, settings.rates_origin)
     if settings.rates_refresh == "on":
         rates.start()
-    tasks = (mail, courier, caretaker, folder, filler)
+    tasks = (mail, courier, caretaker, folder, filler, Unconfirmed(vault, changes.make))
     for task in tasks:
         task.start()
     if billing is not None:

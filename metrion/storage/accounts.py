@@ -9,11 +9,14 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from metrion.storage.tables import (
     accounts,
+    codes,
     folds,
+    links,
     master_keys,
     model_hours,
     provider_days,
     provider_keys,
+    sessions,
     tokens,
 )
 
@@ -43,6 +46,25 @@ def find_accounts(connection: Connection, search: str, after: int, limit: int | 
     if search:
         query = query.where(accounts.c.email.contains(search, autoescape=True))
     return connection.execute(query).all()
+
+
+def never_confirmed(connection: Connection, before_ms: int, limit: int, account_id: int | None = None) -> list[int]:
+    """Accounts made before then (the one, or any) that never came to life.
+
+    Their address was not confirmed, nobody was ever let in or asked to be since then, and they have neither a
+    provider's key nor a request.
+    """
+    conditions = [
+        accounts.c.confirmed_ms.is_(None),
+        accounts.c.created_ms < before_ms,
+        accounts.c.password.is_(None),
+        accounts.c.used_ms.is_(None),
+        accounts.c.operator == 0,
+        *(~exists().where(one.c.account_id == accounts.c.id) for one in (sessions, provider_keys, model_hours)),
+        *(~exists().where(one.c.account_id == accounts.c.id, one.c.created_ms >= before_ms) for one in (codes, links)),
+    ]
+    query = select(accounts.c.id).where(*conditions).order_by(accounts.c.id).limit(limit)
+    return list(connection.execute(query if account_id is None else query.where(accounts.c.id == account_id)).scalars())
 
 
 def update_account(connection: Connection, account_id: int, **columns: Any) -> None:
