@@ -23,6 +23,7 @@ from metrion.accounts.unconfirmed import Unconfirmed
 from metrion.accounts.vault import Vault, open_vault
 from metrion.alerts.courier import Courier
 from metrion.alerts.engine import Engine as Alerts
+from metrion.alerts.failing import Failures
 from metrion.alerts.fill import Filler
 from metrion.alerts.post import Poster
 from metrion.billing.connect import connect
@@ -113,7 +114,7 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     folder = Folder(writer)
     changes = Changes(writer, registry, admission, caretaker.wake, mail.wake)
     billing = _billing(settings, vault, changes, listener)
-    courier = _courier(settings, vault, writer)
+    courier = _courier(settings, vault, writer, Failures(vault, settings.public_url or _address(listener), mail.wake))
     filler = Filler(writer.run)
 
     def wake() -> None:
@@ -210,9 +211,10 @@ def _billing(settings: Settings, vault: Vault, changes: Changes, listener: socke
     return Billing(Desk(settings, vault, stripe, public_url, open_reader(settings), changes.make))
 
 
-def _courier(settings: Settings, vault: Vault, writer: Writer) -> Courier:
+def _courier(settings: Settings, vault: Vault, writer: Writer, failures: Failures) -> Courier:
     poster = Poster(allow_private=settings.allow_private_webhooks == "on")
-    return Courier(vault, open_reader(settings), writer.run, poster)
+    told = failures if mail_on(settings) else None
+    return Courier(vault, open_reader(settings), writer.run, poster, failures=told)
 
 
 def _site(

@@ -16,6 +16,7 @@ import structlog
 
 from metrion.accounts.vault import Vault
 from metrion.alerts.bodies import headers_of
+from metrion.alerts.failing import Failures
 from metrion.alerts.post import SECONDS, Answer, Poster
 from metrion.alerts.webhooks import Target, reveal
 from metrion.errors import StorageError, VaultError
@@ -46,6 +47,7 @@ class Courier(Background):
         write: Write,
         poster: Poster,
         *,
+        failures: Failures | None = None,
         pauses_ms: Sequence[int] = PAUSES_MS,
         lease_ms: int = LEASE_MS,
     ) -> None:
@@ -54,6 +56,7 @@ class Courier(Background):
         self._reader = reader
         self._write = write
         self._poster = poster
+        self._failures = failures  # None: mail is off
         self._pauses_ms = pauses_ms
         self._lease_ms = lease_ms
         self._under_way: dict[int, asyncio.Task[None]] = {}  # by webhook
@@ -103,16 +106,24 @@ class Courier(Background):
         outcome = await self._try(delivery)
         while True:
             try:
-                await self._write(lambda database: _settle(database, delivery, outcome))
-                return
+                mailed = await self._write(lambda database: self._settle(database, delivery, outcome))
+                break
             except StorageError as problem:
                 log.error("delivery_not_written", reason=str(problem), retry_in=_RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
+        if mailed and self._failures is not None:
+            self._failures.wake()
+
+    def _settle(self, database: Database, delivery: Delivery, outcome: Outcome) -> bool:
+        """Whether a mail tells of it."""
+        with database.begin() as connection:
+            stored.settle_delivery(connection, delivery.account_id, delivery.id, outcome)
+            return self._failures is not None and self._failures.settle(connection, delivery, outcome)
 
     async def _try(self, delivery: Delivery) -> Outcome:
         began = now_ms()
         if began > delivery.until_ms:  # its account or webhook was off, or we were
-            return Outcome(None, began, 0, 0, False, "It waited for too long, and was not sent")
+            return Outcome(None, began, 0, 0, False, "It waited for too long, and was not sent", tried=False)
         try:
             target = reveal(self._vault, delivery.account_id, delivery.sealed)
         except (VaultError, msgspec.DecodeError):
@@ -148,8 +159,3 @@ def _claim(database: Database, due: Sequence[Delivery], lease_ms: int) -> list[D
     now = now_ms()
     with database.begin() as connection:
         return [one for one in due if stored.claim_delivery(connection, one.account_id, one.id, now, lease_ms)]
-
-
-def _settle(database: Database, delivery: Delivery, outcome: Outcome) -> None:
-    with database.begin() as connection:
-        stored.settle_delivery(connection, delivery.account_id, delivery.id, outcome)

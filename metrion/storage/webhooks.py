@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     status: int  # 0: no answer
     delivered: bool
     problem: str
+    tried: bool = True  # False: it was given up without
 
 
 _WEBHOOK = tuple(webhooks.c[name] for name in Webhook._fields)
@@ -146,6 +147,29 @@ def latest_deliveries(connection: Connection, account_id: int) -> dict[int, Row[
     return {row.webhook_id: row for row in connection.execute(query)}
 
 
+def failed_deliveries(connection: Connection, account_id: int, tries: int) -> Sequence[Row[Any]]:
+    """An account's deliveries that failed so often or were given up, the latest try last.
+
+    But for those of webhooks that took another one since.
+    """
+    ours = deliveries.c.account_id == account_id
+    taken = (
+        select(deliveries.c.webhook_id, func.max(deliveries.c.tried_ms).label("taken_ms"))
+        .where(ours, deliveries.c.delivered == 1)
+        .group_by(deliveries.c.webhook_id)
+        .subquery()
+    )
+    over = (deliveries.c.tries >= tries) | (deliveries.c.next_ms.is_(None) & (deliveries.c.tries > 0))
+    query = (
+        select(deliveries)
+        .join(taken, taken.c.webhook_id == deliveries.c.webhook_id, isouter=True)
+        .where(ours, deliveries.c.delivered == 0, over)
+        .where(deliveries.c.tried_ms > func.coalesce(taken.c.taken_ms, -1))
+        .order_by(deliveries.c.tried_ms)
+    )
+    return connection.execute(query).all()
+
+
 # ── what the courier does ─────────────────────────────────────────────────────────────────────────────────────────────
 
 # What waits for a webhook that is off, or whose account is disabled, goes on waiting.
@@ -182,5 +206,6 @@ def claim_delivery(connection: Connection, account_id: int, delivery_id: int, no
 def settle_delivery(connection: Connection, account_id: int, delivery_id: int, outcome: Outcome) -> None:
     """Remember what came of a try."""
     which = (deliveries.c.account_id == account_id) & (deliveries.c.id == delivery_id)
-    came = outcome._asdict() | {"delivered": int(outcome.delivered), "tries": deliveries.c.tries + 1}
+    came = outcome._asdict() | {"delivered": int(outcome.delivered), "tries": deliveries.c.tries + outcome.tried}
+    del came["tried"]
     connection.execute(update(deliveries).where(which).values(came))

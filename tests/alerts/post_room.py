@@ -12,12 +12,16 @@ from metrion.alerts import webhooks
 from metrion.alerts.addresses import resolve
 from metrion.alerts.bodies import trial_news
 from metrion.alerts.courier import LEASE_MS, PAUSES_MS, Courier
+from metrion.alerts.failing import Failures
 from metrion.alerts.post import SECONDS, Poster
 from metrion.alerts.resolver import Resolve
 from metrion.config import Settings
 from metrion.kit.clock import now_ms
+from metrion.kit.secrets import Secret
 from metrion.ledger.journal import Journal
 from metrion.ledger.writer import Writer
+from metrion.mail.outbox import mail_on
+from metrion.mail.sender import Sender
 from metrion.prices.catalog import PriceBook
 from metrion.storage import accounts
 from metrion.storage import webhooks as stored
@@ -40,8 +44,9 @@ class PostRoom:
         lease_ms: int = LEASE_MS,
         seconds: float = SECONDS,
         resolve: Resolve = resolve,
+        mail_url: str = "",
     ) -> None:
-        self.settings = Settings(data_dir=folder)
+        self.settings = Settings(data_dir=folder, public_url=URL, smtp_url=Secret(mail_url))
         self._poster: Callable[[], Poster] = lambda: Poster(allow_private=private, seconds=seconds, resolve=resolve)
         self._pauses_ms, self._lease_ms = pauses_ms, lease_ms
 
@@ -57,18 +62,29 @@ class PostRoom:
         self.writer = Writer(self.database, PriceBook([]), self._journal, loop)
         self.writer.start()
         self.reader = open_reader(self.settings)
+        self.sender = Sender(self.settings, self.vault, open_reader(self.settings), self.writer.run)
+        self.sender.start()
         self.courier = self.new_courier()
         self.courier.start()
         return self
 
     def new_courier(self) -> Courier:
         reader = open_reader(self.settings)
+        failures = Failures(self.vault, URL, self.sender.wake) if mail_on(self.settings) else None
+        pauses_ms, lease_ms = self._pauses_ms, self._lease_ms
         return Courier(
-            self.vault, reader, self.writer.run, self._poster(), pauses_ms=self._pauses_ms, lease_ms=self._lease_ms
+            self.vault,
+            reader,
+            self.writer.run,
+            self._poster(),
+            failures=failures,
+            pauses_ms=pauses_ms,
+            lease_ms=lease_ms,
         )
 
     async def __aexit__(self, *_: object) -> None:
         await self.courier.stop()
+        await self.sender.stop()
         await asyncio.to_thread(self.writer.stop)
         self._journal.close(rows_durable=self.writer.sync())
         self.reader.dispose()

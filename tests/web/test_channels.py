@@ -6,15 +6,18 @@ import hashlib
 import hmac
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
+from metrion.kit.clock import now_ms
 from tests.alerts.receiver import OK, Receiver, answer
 from tests.conftest import NewMetrion
 from tests.fake_provider import FakeProvider
-from tests.mail_server import MailServer
+from tests.mail_server import MailServer, text_of
 from tests.support import EMAIL, PROVIDERS, Metrion, exchange, provider_key
 from tests.web.browser import Browser, Page
 from tests.web.conftest import TRUST
@@ -61,6 +64,33 @@ def until(browser: Browser, path: str, true_of: Callable[[Page], bool]) -> Page:
         assert time.monotonic() < deadline, page.text
         time.sleep(0.05)
     return page
+
+
+def test_one_that_takes_nothing_is_told_of_by_mail_and_on_pages(
+    lenient: Metrion, mail: MailServer, ada: Browser, receiver: Receiver, email: str
+) -> None:
+    receiver.answers = [answer(503, MARKUP.encode())]
+    path = add(ada, receiver.origin, "Our bot")
+    ada.submit(f"{path}/test")
+    until(ada, path, lambda page: "Trying again" in page.text)
+    assert "has taken no alert" not in ada.get("/alerts").text
+    with closing(sqlite3.connect(lenient.data_dir / "metrion.db")) as connection, connection:  # nearly a day later
+        connection.execute("UPDATE deliveries SET next_ms = 1, until_ms = ? WHERE tries = 1", (now_ms() + 9_000,))
+    ada.get(path)
+    ada.submit(f"{path}/test")  # which has the courier look at once
+    letter = mail.wait_for(email)
+    assert letter["Subject"] == "Our bot does not take your alerts"
+    assert f"{lenient.origin}{path}" in text_of(letter)
+    page = ada.get("/alerts")
+    assert "Our bot has taken no alert since" in page.text
+    assert "It answers 503" in page.text
+    assert MARKUP not in page.html
+    assert "Failing" in ada.get("/settings/alerts").text
+    receiver.answers = [OK]
+    ada.get(path)
+    ada.submit(f"{path}/test")
+    until(ada, "/alerts", lambda page: "has taken no alert" not in page.text)
+    assert "Failing" not in ada.get("/settings/alerts").text
 
 
 def test_a_webhook_from_its_making_to_its_end(lenient: Metrion, ada: Browser, receiver: Receiver, email: str) -> None:

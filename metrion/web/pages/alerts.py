@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from metrion.accounts.plans import PLANS
 from metrion.alerts.engine import TEST_PAUSE_MS
+from metrion.alerts.failing import Failing, failing_webhooks
 from metrion.alerts.kinds import KINDS, SPANS, ended
 from metrion.alerts.sums import refill
 from metrion.alerts.typed import MAIL, MOST_RULES, rule_columns, typed_at_first, typed_from
@@ -60,15 +61,16 @@ async def show(visit: Visit) -> Response:
         waiting = await visit.site.read(lambda connection: len(stored.rules_of(connection, [account_id])))
         return visit.render("alerts/free.html", kinds=KINDS, waiting=waiting)
 
-    def read(connection: Connection) -> tuple[list[_Shown], list[Any]]:
+    def read(connection: Connection) -> tuple[list[_Shown], list[Any], list[Failing]]:
         rules = [rule for rule in stored.rules_of(connection, [account_id]) if rule.kind in KINDS]
         fired = [one for one in stored.alerts_of(connection, account_id, _HISTORY) if one.kind in KINDS]
         filled = [rule for rule in rules if rule.filled is None]
         values = visit.site.alerts.measure_all(connection, filled, at_ms, keep=False)
         known = {rule.id: value for rule, value in zip(filled, values, strict=True)}
-        return [_shown(rule, known.get(rule.id), at_ms) for rule in rules], fired
+        shown = [_shown(rule, known.get(rule.id), at_ms) for rule in rules]
+        return shown, fired, failing_webhooks(connection, account_id)
 
-    shown, fired = await visit.site.read(read)
+    shown, fired, failing = await visit.site.read(read)
     said = visit.take_note(_NOTES)
     context: dict[str, Any] = {
         "kinds": KINDS,
@@ -77,7 +79,7 @@ async def show(visit: Visit) -> Response:
         "full": len(shown) >= MOST_RULES,
         "counting": any(one.rule.filled is not None for one in shown),
     }
-    return visit.render("alerts/page.html", said=said, shown=shown, fired=fired, **context)
+    return visit.render("alerts/page.html", said=said, shown=shown, fired=fired, failing=failing, **context)
 
 
 def _shown(rule: Rule, known: Value | None, at_ms: int) -> _Shown:

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from metrion.accounts.plans import PLANS
 from metrion.alerts import webhooks
 from metrion.alerts.bodies import trial_news
+from metrion.alerts.failing import Failing, failing_webhooks
 from metrion.alerts.webhooks import KINDS, MOST_WEBHOOKS
 from metrion.errors import InputError, VaultError
 from metrion.kit.clock import now_ms
@@ -37,15 +38,17 @@ async def show(visit: Visit) -> Response:
     """Mail, and the account's webhooks with what came of the latest delivery."""
     account_id = visit.account.id
 
-    def read(connection: Connection) -> tuple[list[Webhook], dict[int, Any]]:
-        return stored.webhooks_of(connection, account_id), stored.latest_deliveries(connection, account_id)
+    def read(connection: Connection) -> tuple[list[Webhook], dict[int, Any], list[Failing]]:
+        hooks = stored.webhooks_of(connection, account_id)
+        return hooks, stored.latest_deliveries(connection, account_id), failing_webhooks(connection, account_id)
 
-    hooks, latest = await visit.site.read(read)
+    hooks, latest, failing = await visit.site.read(read)
     return visit.render(
         "alerts/channels.html",
         said=visit.take_note(_NOTES),
         hooks=hooks,
         latest=latest,
+        failing={one.webhook.id for one in failing},
         kinds=KINDS,
         may_have=PLANS[visit.account.plan].alerts,
         most=MOST_WEBHOOKS,
