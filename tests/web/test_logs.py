@@ -391,7 +391,7 @@ def test_the_csv_holds_every_match_oldest_first(house: House, pro: Browser) -> N
     rows = cells(page)
     assert tuple(rows[0]) == tuple(name for name in CALL_FIELDS if name != "usage_raw")
     assert [row["request_id"] for row in rows] == [
-        row[1].hex() for row in sorted(house.rows["pro"], key=lambda row: row[1]) if "grok" in row
+        one.hex() for one in sorted(row[COLUMNS.index("request_id")] for row in house.rows["pro"] if "grok" in row)
     ]
     assert rows[0]["started_at"].endswith("Z")
     assert {row["stream"] for row in rows} == {"true", "false"}
