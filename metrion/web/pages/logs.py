@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from metrion.accounts.plans import PLANS, plans_of, visible_since
 from metrion.kit.clock import now_ms
@@ -29,6 +29,7 @@ from metrion.storage.reports import CALL_FIELDS, call_fields, cost_history
 from metrion.storage.search import Count, Found, Sort, Wanted
 from metrion.web import filters
 from metrion.web.currency import money_in
+from metrion.web.download import Download, SignedInReads
 from metrion.web.figures import zone
 from metrion.web.filters import RANGES, STATUS, Asked, Chip
 from metrion.web.visit import Visit
@@ -312,15 +313,16 @@ async def export(visit: Visit) -> Response:
     wanted = _wanted(visit, _query(visit), now_ms())
     name = f"metrion-{wanted.from_ms}-{wanted.to_ms}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_lines(visit, wanted), media_type="text/csv; charset=utf-8", headers=headers)
+    return Download(_lines(visit, wanted), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 async def _lines(visit: Visit, wanted: Wanted) -> AsyncIterator[bytes]:
     """Each step reads for a moment and lets go, so that a slow reader holds nothing up."""
     yield _written([CSV_FIELDS])
+    read = SignedInReads(visit)
     after: bytes | None = bytes(16)
     while after is not None:
-        text, after = await visit.site.read(partial(_step, visit.account.id, wanted, after))
+        text, after = await read(partial(_step, visit.account.id, wanted, after))
         if text:
             yield text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from metrion.accounts import people
 from metrion.accounts.codes import CodeResult, Purpose, check_codes, issue_code, pending_subject
@@ -17,6 +17,7 @@ from metrion.errors import InputError
 from metrion.kit.browsers import name_browser
 from metrion.kit.clock import now_ms
 from metrion.storage.database import Connection
+from metrion.web.download import Download, SignedInReads
 from metrion.web.visit import TooMany, Visit, refused
 
 _FRESH_MS = 10 * 60_000  # how long after signing in a first password may be set
@@ -229,6 +230,6 @@ async def end_all(visit: Visit) -> Response:
 async def download(visit: Visit) -> Response:
     """Everything that is kept of the account, as one JSON file."""
     day = datetime.now(UTC).date().isoformat()
-    pieces = export_account(visit.site.read, visit.site.settings, visit.account.id)
+    pieces = export_account(SignedInReads(visit), visit.site.settings, visit.account.id)
     headers = {"content-disposition": f"attachment; filename=metrion-{day}.json"}
-    return visit.finish(StreamingResponse(pieces, media_type="application/json", headers=headers))
+    return visit.finish(Download(pieces, media_type="application/json", headers=headers))
