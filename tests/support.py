@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import h11
 from typer.testing import CliRunner
 
 from metrion.__main__ import app
+from tests.serving import new_server
 
 ROOT = Path(__file__).parents[1]
 PROVIDERS = ("anthropic", "openai", "gemini", "mistral", "grok")
@@ -60,7 +62,7 @@ class Metrion:
         self.port = free_port()
         self.token = ""
         self.log = data_dir.with_name(data_dir.name + ".log")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
         upstreams = {f"METRION_UPSTREAM_{provider.upper()}": origin for provider, origin in origins.items()}
         ours = {"METRION_DATA_DIR": str(data_dir), "METRION_PORT": str(self.port), "METRION_HOST": "127.0.0.1"}
         self.environment = _environment() | ours | QUIET | upstreams | dict(settings or {})
@@ -72,6 +74,7 @@ class Metrion:
     @property
     def pid(self) -> int:
         assert self._process is not None
+        assert self._process.pid is not None
         return self._process.pid
 
     def run(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -106,12 +109,9 @@ class Metrion:
 
     def start(self) -> None:
         """Returns when it is ready; raises with its log if it ends before."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "metrion", "serve"], env=self.environment, stdout=log, stderr=log
-            )
+        self._process = new_server(self.environment, self.log)
         end = time.monotonic() + 20
-        while time.monotonic() < end and self._process.poll() is None:
+        while time.monotonic() < end and self._process.is_alive():
             if self._is_ready():
                 return
             time.sleep(0.02)
@@ -127,15 +127,22 @@ class Metrion:
         """Ends it as an operator would (SIGTERM); its exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(40)
+        return self._wait(40)
 
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._wait(10)
+
+    def _wait(self, seconds: float) -> int:
+        assert self._process is not None
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"metrion serve still runs after {seconds} s")
+        return self._process.exitcode
 
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.is_alive()
 
     def rows(
         self, count: int, *, requester: str | None = None, email: str = EMAIL, seconds: float = 10.0
