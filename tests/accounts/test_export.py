@@ -20,6 +20,7 @@ from metrion.kit.clock import DAY_MS, now_ms
 from metrion.storage import tables
 from metrion.storage.database import Connection, Database, Engine, open_reader
 from metrion.storage.reports import CALL_FIELDS
+from metrion.storage.rows import COLUMNS
 from tests.accounts.conftest import EMAIL, add_account
 from tests.storage.samples import call_row, write_rows
 
@@ -139,10 +140,9 @@ async def test_what_a_call_cost_before_is_told(database: Database, account: int,
     write_rows(database, [row])
     with database.begin() as connection:
         connection.execute(insert(tables.repricing_runs).values(id=1, reason="a contract"))
+        which = {"account_id": account, "request_id": row[COLUMNS.index("request_id")]}
         old = {"cost_nano": 5_000, "cost_source": "computed", "replaced_ms": 7}
-        connection.execute(
-            insert(tables.repricings).values(account_id=account, request_id=row[1], version=1, run_id=1, **old)
-        )
+        connection.execute(insert(tables.repricings).values(version=1, run_id=1, **which, **old))
     (call,) = (await exported(read, account))["logs"]
     assert (call["cost_usd"], call["cost_version"]) == ("0.000002", 2)
     assert [(one["cost_usd"], one["reason"]) for one in call["cost_history"]] == [("0.000005", "a contract")]
