@@ -53,7 +53,7 @@ from metrion.proxy.proxy import Proxy
 from metrion.rates.daily import DailyRates
 from metrion.rates.refresh import Refresher
 from metrion.storage import accounts as stored
-from metrion.storage.database import Connection, Database, migrate, open_reader, open_writer
+from metrion.storage.database import Connection, Database, Engine, migrate, open_reader, open_writer
 from metrion.storage.rows import admitted_since, month_used
 from metrion.web.assets import Assets
 from metrion.web.render import STATIC, make_templates
@@ -129,7 +129,8 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         wake=lambda: cast(None, loop.call_soon_threadsafe(wake)),
     )
     writer.then(alerts.look)
-    site = _site(settings, vault, changes, wake, billing, alerts, admission, listener, sandbox)
+    reader = open_reader(settings, database.memory)
+    site = _site(settings, vault, reader, changes, wake, billing, alerts, admission, listener, sandbox)
     start = Start(site.public_url, link_url(site.public_url, "claim", claim) if claim else "")
     app = create_app(site, lambda: proxy.ready)
     server = _Server(proxy, _config(settings, app, proxy), lambda: started(start))
@@ -220,6 +221,7 @@ def _courier(settings: Settings, vault: Vault, writer: Writer, failures: Failure
 def _site(
     settings: Settings,
     vault: Vault,
+    reader: Engine,
     changes: Changes,
     wake: Callable[[], None],
     billing: Billing | None,
@@ -232,7 +234,7 @@ def _site(
     return Site(
         settings,
         vault,
-        open_reader(settings),
+        reader,
         changes.make,
         assets=assets,
         templates=make_templates(assets),

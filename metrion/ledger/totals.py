@@ -15,6 +15,7 @@ from metrion.ledger import days
 from metrion.ledger.groups import Group, Key, Sums, add, durations, errors, group, sum_up
 from metrion.storage import totals
 from metrion.storage.database import Connection
+from metrion.storage.memory import changed
 from metrion.storage.rows import COLUMNS, Row
 from metrion.storage.totals import HOURS, Fold
 
@@ -30,6 +31,8 @@ def count(connection: Connection, rows: Sequence[Row], taken: Sequence[Row] = ()
     account_ids = set(map(_ACCOUNT, chain(rows, taken)))
     folds = totals.find_folds(connection, account_ids)
     sides = [(sign, group(connection, some, folds)) for sign, some in ((1, rows), (-1, taken)) if some]
+    for one in chain.from_iterable(groups for _, groups in sides):
+        changed(connection, one.account_id, one.hour_ms)
     _count_for_alerts(connection, account_ids, sides)
     hours = _hours(connection, sides)
     for table, sums in hours.items():

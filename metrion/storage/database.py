@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, QueuePool, StaticPo
 
 from metrion.config import Settings
 from metrion.errors import StorageError
+from metrion.storage.memory import Memory, begin_reading, take_changed
 from metrion.storage.migrations import REVISIONS
 
 __all__ = [
@@ -41,6 +43,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.memory = Memory()
         self._file = -1
         self._engine = create_engine(
             "sqlite://", creator=lambda: _connect_writer(path), poolclass=StaticPool, hide_parameters=True
@@ -51,9 +54,12 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A write transaction: committed at the end, rolled back on any error."""
-        with self.connection.begin():
-            yield self.connection
+        """A write transaction: committed at the end, rolled back on any error. Then readers' memory is told of it."""
+        try:
+            with self.connection.begin():
+                yield self.connection
+        finally:
+            self.memory.tell(take_changed(self.connection))
 
     def checkpoint(self) -> bool:
         """Move the WAL into the database file and fsync it; False where a reader kept a part of it from moving."""
@@ -112,8 +118,11 @@ def open_writer(settings: Settings) -> Database:
         raise StorageError(f"the database {path} cannot be opened for writing: {error.strerror}") from None
 
 
-def open_reader(settings: Settings) -> Engine:
-    """An engine whose connections only read, never checkpoint, and see one moment per transaction; StorageError."""
+def open_reader(settings: Settings, memory: Memory | None = None) -> Engine:
+    """An engine whose connections only read, never checkpoint, and see one moment per transaction; StorageError.
+
+    `memory`: of the process's own writing connection, where there is one.
+    """
     path = settings.database_path
     if not path.exists():
         raise StorageError(f"there is no database {path}; run `metrion migrate`")
@@ -121,7 +130,7 @@ def open_reader(settings: Settings) -> Engine:
     engine = create_engine(
         "sqlite://", creator=lambda: _connect_reader(path), poolclass=QueuePool, hide_parameters=True
     )
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", partial(_begin, memory))
     event.listen(engine, "handle_error", lambda context: _raise(path, context))
     return engine
 
@@ -187,5 +196,7 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin(connection: Connection) -> None:
+def _begin(memory: Memory | None, connection: Connection) -> None:
+    if memory is not None:
+        begin_reading(connection, memory)
     connection.exec_driver_sql("BEGIN")

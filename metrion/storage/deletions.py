@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Table, delete, func, insert, literal, select, update
 
 from metrion.storage.database import Connection
+from metrion.storage.memory import changed
 from metrion.storage.steps import delete_first
 from metrion.storage.tables import (
     accounts,
@@ -85,6 +86,7 @@ def delete_account(connection: Connection, account_id: int, digest: bytes, now_m
     connection.execute(delete(links).where(links.c.email == email))  # an invitation that came to it
     connection.execute(delete(accounts).where(accounts.c.id == account_id))
     connection.execute(insert(deletions).values(digest=digest, account_id=account_id, requested_ms=now_ms))
+    changed(connection, account_id, 0)  # what pages remember of it goes with it
     recorded = connection.execute(requests).scalar() or 0
     return Counts(recorded, gone["tokens"], gone["provider_keys"], gone["sessions"])
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, Table, func, literal_column, or_, select
+from sqlalchemy import Row, Select, func, literal_column, or_, select
 
 from metrion.call import NOT_ERRORS, Outcome
 from metrion.kit.ids import first_id
 from metrion.storage.dashboard import Compared, Layer, compared, over_time
 from metrion.storage.database import Connection
 from metrion.storage.tables import calls, error_days, error_hours
-from metrion.storage.view import Figures, Filters, Piece, Range, pieces, read, read_pairs, standing
+from metrion.storage.view import (
+    Figures,
+    Filters,
+    Piece,
+    Range,
+    part_of,
+    pieces,
+    read,
+    read_pairs,
+    rows_of,
+    standing,
+)
 
 LATEST = 50
 MOST_LAYERS = 8
@@ -87,26 +99,25 @@ def by_status(connection: Connection, account_id: int, range: Range, filters: Fi
 def failures(connection: Connection, account_id: int, range: Range, filters: Filters) -> list[Failure]:
     """Calls that failed or were refused, by what was said of it; only provider and status class filter them."""
     found: defaultdict[tuple[Any, ...], int] = defaultdict(int)
-    for piece in pieces(standing(connection, account_id, range.zone), range):
-        table = error_days if piece.days else error_hours
-        for row in _failures(connection, account_id, table, piece, filters):
-            found[tuple(row[:-1])] += row[-1]
+    fold = standing(connection, account_id, range.zone)
+    for piece in pieces(fold, range):
+        question = ("failures", piece, filters.provider, filters.status)
+        query = partial(_failures, account_id, piece, filters)
+        for row in rows_of(connection, account_id, part_of(fold, piece.to_ms, question, query)):
+            found[row[:-1]] += row[-1]
     alike = [Failure(*key, requests=requests) for key, requests in found.items() if requests]  # type: ignore[misc]
     return sorted(alike, key=lambda one: (-one.requests, one))
 
 
-def _failures(
-    connection: Connection, account_id: int, table: Table, piece: Piece, filters: Filters
-) -> Sequence[Row[Any]]:
-    column = table.c
+def _failures(account_id: int, piece: Piece, filters: Filters) -> Select[Any]:
+    column = (error_days if piece.days else error_hours).c
     where = [column.account_id == account_id, column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     if filters.provider:
         where.append(column.provider == filters.provider)
     if filters.status is not None:
         where.append(column.status.between(100 * filters.status, 100 * filters.status + 99))
     keys = (column.status, column.outcome, column.error_code, column.message, column.provider)
-    sums: Select[Any] = select(*keys, func.sum(column.requests)).where(*where).group_by(*keys)
-    return connection.execute(sums).all()
+    return select(*keys, func.sum(column.requests)).where(*where).group_by(*keys)
 
 
 def latest(connection: Connection, account_id: int, range: Range, filters: Filters) -> Sequence[Row[Any]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, literal_column, select
+from sqlalchemy import Row, Select, func, literal_column, select
 
 from metrion.call import Outcome
 from metrion.kit import buckets
@@ -21,7 +22,8 @@ from metrion.kit.ids import first_id
 from metrion.storage.dashboard import by_model, by_provider, over_time, sums
 from metrion.storage.database import Connection
 from metrion.storage.tables import OCTAVE, calls, latency_days, latency_hours
-from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, led_to, pieces, standing
+from metrion.storage.totals import Fold
+from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, led_to, part_of, pieces, rows_of, standing
 
 MOST_MODELS = 25
 MOST_ROWS = 5000
@@ -148,7 +150,7 @@ def _of_totals(
     fold = standing(connection, account_id, range.zone)
     kinds = _OF_MODELS if filters.models else _OF_PROVIDERS
     for piece in pieces(fold, range):
-        asked = (connection, account_id, range.zone, piece)
+        asked = (connection, account_id, fold, range.zone, piece)
         if models is None:
             for (kind,), counts in _read(*asked, filters, kinds, ("kind", "octave")):
                 counted.add(kinds[kind], None, counts)
@@ -170,13 +172,31 @@ def _of_totals(
 def _read(
     connection: Connection,
     account_id: int,
+    fold: Fold,
+    zone: str,
+    piece: Piece,
+    filters: Filters,
+    kinds: Iterable[str],
+    by: tuple[str, ...],
+) -> Iterator[tuple[Any, dict[int, int]]]:
+    """Counts by all but the last of `by`, which is the octave."""
+    question = ("latencies", piece, filters, tuple(kinds), by)
+    query = partial(_query, connection, account_id, zone, piece, filters, kinds, by)
+    for row in rows_of(connection, account_id, part_of(fold, piece.to_ms, question, query)):
+        *key, octave = row[: len(by)]
+        first = octave * buckets.COLUMNS
+        yield tuple(key), {first + at: count for at, count in enumerate(row[len(by) :]) if count}
+
+
+def _query(
+    connection: Connection,
+    account_id: int,
     zone: str,
     piece: Piece,
     filters: Filters,
     kinds: Iterable[str],
     by: Sequence[str],
-) -> Iterator[tuple[Any, dict[int, int]]]:
-    """Counts by all but the last of `by`, which is the octave."""
+) -> Select[Any]:
     table = latency_days if piece.days else latency_hours
     column = table.c
     where = [column.account_id == account_id, column.kind.in_(kinds)]
@@ -189,11 +209,7 @@ def _read(
     else:
         where += [column.start_ms >= piece.from_ms, column.start_ms < piece.to_ms]
     keys = [column[name] for name in by]
-    query = select(*keys, *(func.sum(column[name]) for name in OCTAVE)).where(*where).group_by(*keys)
-    for row in connection.execute(query).all():
-        *key, octave = row[: len(by)]
-        first = octave * buckets.COLUMNS
-        yield tuple(key), {first + at: count for at, count in enumerate(row[len(by) :]) if count}
+    return select(*keys, *(func.sum(column[name]) for name in OCTAVE)).where(*where).group_by(*keys)
 
 
 def _of_rows(

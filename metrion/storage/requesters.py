@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from heapq import nsmallest
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, func, select, union, union_all
+from sqlalchemy import ColumnElement, Select, Table, func, select, union, union_all
 
 from metrion.call import Outcome
 from metrion.kit.clock import DAY_MS
+from metrion.kit.zones import next_day
 from metrion.storage.database import Connection
 from metrion.storage.tables import model_hours, requester_dates, requester_days, requester_hours, requester_running
 from metrion.storage.totals import ALL as EVERY_PROVIDER
@@ -24,10 +25,14 @@ from metrion.storage.view import (
     Key,
     Piece,
     Range,
+    add_to,
     columns_of,
     maker,
+    over_ms,
+    part_of,
     pieces,
     quarters,
+    rows_of,
     standing,
     whole_days,
 )
@@ -120,23 +125,20 @@ def sums(
     if names is None and limit is not None and tuple(by) == ("requester",) and len(figures) > 1:
         # One figure of all requesters, then all figures of the greatest: most of the work is adding up.
         names = _greatest(connection, account_id, range, filters, order, limit)
-    both = _everything(connection, account_id, range, filters, by, figures, names).subquery()
-    keys = [both.c[name] for name in by]
-    columns = [func.sum(both.c[name]).label(name) for name in figures]
-    query = select(*keys, *columns).group_by(*keys).order_by(columns[list(figures).index(order)].desc(), *keys)
-    told = ((tuple(row[: len(by)]), row[len(by) :]) for row in connection.execute(query.limit(limit)))
+    found = _added_up(connection, account_id, range, filters, by, figures, names)
+    at = list(figures).index(order)
+    ranked = sorted((-told[at], key) for key, told in found.items() if any(told))
     make = maker(figures)
-    return {key: make(sums) for key, sums in told if any(sums)}
+    return {key: make(found[key]) for _, key in ranked[:limit]}
 
 
 def _greatest(
     connection: Connection, account_id: int, range: Range, filters: Filters, order: str, limit: int
 ) -> list[str]:
     """The names of the requesters that are greatest by a figure."""
-    every = _everything(connection, account_id, range, filters, ("requester",), (order,)).subquery()
-    query = select(every.c.requester).group_by(every.c.requester)
-    greatest = query.order_by(func.sum(every.c[order]).desc(), every.c.requester).limit(limit)
-    return list(connection.execute(greatest).scalars())
+    found = _added_up(connection, account_id, range, filters, ("requester",), (order,))
+    ranked = nsmallest(limit, ((-figure, name) for (name,), (figure,) in found.items()))
+    return [name for _, name in ranked]
 
 
 class Each(NamedTuple):
@@ -157,21 +159,16 @@ class Each(NamedTuple):
 
 def each(connection: Connection, account_id: int, range: Range, filters: Filters) -> Each:
     """Every requester that had anything, refusals too."""
-    every = _everything(
-        connection, account_id, range, filters, ("requester",), ("cost_nano", "requests", "refused")
-    ).subquery()
-    sums = (func.sum(every.c[name]) for name in ("cost_nano", "requests", "refused"))
-    found = connection.execute(select(every.c.requester, *sums).group_by(every.c.requester)).all()
-    had = [row for row in found if any(row[1:])]
-    return Each({row[0]: row[1] for row in had}, {row[0]: row[2] for row in had})
+    figures = ("cost_nano", "requests", "refused")
+    found = _added_up(connection, account_id, range, filters, ("requester",), figures)
+    had = {name: told for (name,), told in found.items() if any(told)}
+    return Each({name: told[0] for name, told in had.items()}, {name: told[1] for name, told in had.items()})
 
 
 def count(connection: Connection, account_id: int, range: Range, filters: Filters) -> int:
     """How many requesters that have a name sent a request to a provider."""
-    both = _everything(connection, account_id, range, filters, ("requester",), ("requests",)).subquery()
-    named = select(both.c.requester).where(both.c.requester != "").group_by(both.c.requester)
-    active = named.having(func.sum(both.c.requests) > 0).subquery()
-    return connection.execute(select(func.count()).select_from(active)).scalar_one()
+    found = _added_up(connection, account_id, range, filters, ("requester",), ("requests",))
+    return sum(bool(name) and requests > 0 for (name,), (requests,) in found.items())
 
 
 def count_by_bucket(connection: Connection, account_id: int, range: Range) -> list[int]:
@@ -180,7 +177,7 @@ def count_by_bucket(connection: Connection, account_id: int, range: Range) -> li
     found = {one.start_ms: one.requesters for one in dates_of(connection, account_id, fold, range)}
     starts = range.starts
     if range.hourly:
-        hours = _count_each_hour(connection, account_id, range)
+        hours = _count_each_hour(connection, account_id, fold, range)
         if hours.keys() <= set(starts):  # while totals are of another time zone, their hours begin at other minutes
             return [hours.get(start, 0) for start in starts]
     ends = [*starts[1:], range.to_ms]
@@ -194,11 +191,18 @@ def count_by_bucket(connection: Connection, account_id: int, range: Range) -> li
     ]
 
 
-def _count_each_hour(connection: Connection, account_id: int, range: Range) -> dict[int, int]:
+def _count_each_hour(connection: Connection, account_id: int, fold: Fold, range: Range) -> dict[int, int]:
     column = requester_hours.c
-    named = _named_in_hours(account_id, range.from_ms, range.to_ms)
-    query = select(column.start_ms, func.count(column.requester.distinct())).where(named).group_by(column.start_ms)
-    return {row[0]: row[1] for row in connection.execute(query)}
+
+    def query(piece: Piece) -> Select[Any]:
+        named = _named_in_hours(account_id, piece.from_ms, piece.to_ms)
+        return select(column.start_ms, func.count(column.requester.distinct())).where(named).group_by(column.start_ms)
+
+    found: dict[int, int] = {}
+    for piece in pieces(fold, range):
+        part = part_of(fold, piece.to_ms, ("number of requesters", piece), partial(query, piece))
+        found.update(rows_of(connection, account_id, part))
+    return found
 
 
 def _count_in_hours(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> int:
@@ -233,29 +237,48 @@ def series(
     """Sums of these requesters by (requester, start of the bucket)."""
     fold = standing(connection, account_id, range.zone)
     starts = range.starts
-    found: dict[Key, Sequence[int]] = {}
     by = ("requester", "start_ms")
-    for piece in pieces(fold, range):
-        if not piece.days:
-            query = _hours(account_id, piece, filters, by, figures).where(requester_hours.c.requester.in_(names))
-            for name, start_ms, *told in connection.execute(query):
-                _add(found, (name, starts[bisect_right(starts, start_ms) - 1]), told)
-    days = [date.start_ms for date in dates_of(connection, account_id, fold, range)]
-    if days:
-        of_days = _sums_of(requester_days, account_id, days, filters, by, figures)
-        for name, start_ms, *told in connection.execute(of_days.where(requester_days.c.requester.in_(names))):
-            if start_ms >= range.from_ms:
-                _add(found, (name, start_ms), told)
+    days = _first_and_rest(fold, range, dates_of(connection, account_id, fold, range))
+
+    def of_hours(piece: Piece) -> Select[Any]:
+        query = _hours(account_id, piece, filters, by, figures)
+        return query.where(requester_hours.c.requester.in_(names))
+
+    def of_days(days: Sequence[int]) -> Select[Any]:
+        query = _sums_of(requester_days, account_id, days, filters, by, figures)
+        return query.where(requester_days.c.requester.in_(names))
+
+    key = ("requesters over time", filters, tuple(names), tuple(figures))
+    asked = [
+        part_of(fold, piece.to_ms, (*key, piece), partial(of_hours, piece))
+        for piece in pieces(fold, range)
+        if not piece.days
+    ]
+    asked += [part_of(fold, next_day(range.zone, some[-1]), (*key, *some), partial(of_days, some)) for some in days]
+    found: dict[Key, Sequence[int]] = {}
+    for part in asked:
+        for name, start_ms, *told in rows_of(connection, account_id, part):
+            add_to(found, (name, starts[bisect_right(starts, start_ms) - 1]), told)
     make = maker(figures)
     return {key: make(told) for key, told in found.items()}
 
 
-def _add(found: dict[Key, Sequence[int]], key: Key, told: Sequence[int]) -> None:
-    before = found.get(key)
-    found[key] = told if before is None else [one + more for one, more in zip(before, told, strict=True)]
+def _first_and_rest(fold: Fold, range: Range, dates: Sequence[Date]) -> list[list[int]]:
+    """The days of a range that are over, and the others, but none of no days."""
+    border = over_ms(fold, range.zone, days=True)
+    days = [date.start_ms for date in dates if date.start_ms >= range.from_ms]
+    both = [day for day in days if day < border], [day for day in days if day >= border]
+    return [some for some in both if some]
 
 
-def _everything(
+class _Part(NamedTuple):
+    """Some of what adds up to a range: pieces of hours, and days."""
+
+    hours: list[Piece]
+    days: Parts
+
+
+def _added_up(
     connection: Connection,
     account_id: int,
     range: Range,
@@ -263,22 +286,60 @@ def _everything(
     by: Sequence[str],
     figures: Sequence[str],
     names: Sequence[str] | None = None,
-) -> Select[Any] | CompoundSelect[Any]:
-    """Rows whose sums are those of the range; `names`: only of these requesters."""
+) -> dict[Key, Sequence[int]]:
+    """Sums by what is asked; `names`: only of these requesters."""
     fold = standing(connection, account_id, range.zone)
-    asked = [_hours(account_id, piece, filters, by, figures) for piece in pieces(fold, range) if not piece.days]
-    parts = parts_of(dates_of(connection, account_id, fold, range), whole_days(range)[0])
+    found: dict[Key, Sequence[int]] = {}
+    for part in _over_and_rest(connection, account_id, fold, range):
+        ends = [piece.to_ms for piece in part.hours]
+        ends += [next_day(range.zone, start) for starts in part.days for start in starts]
+        if not ends:
+            continue
+        hours, days = tuple(part.hours), tuple(map(tuple, part.days))
+        question = ("requesters", hours, days, filters, tuple(by), tuple(figures), None if names is None else (*names,))
+        query = partial(_sum_up, account_id, part, filters, by, figures, names)
+        for row in rows_of(connection, account_id, part_of(fold, max(ends), question, query)):
+            if any(row[len(by) :]):  # of no rows at all, perhaps
+                add_to(found, row[: len(by)], row[len(by) :])
+    return found
+
+
+def _over_and_rest(connection: Connection, account_id: int, fold: Fold, range: Range) -> list[_Part]:
+    """What adds up to a range: of hours and days that are over, and of the others."""
+    hours = [piece for piece in pieces(fold, range) if not piece.days]
+    days = parts_of(dates_of(connection, account_id, fold, range), whole_days(range)[0])
+    last_hour, last_day = (over_ms(fold, range.zone, days=one) for one in (False, True))
+    over = Parts(*([start for start in starts if start < last_day] for starts in days))
+    rest = Parts(*([start for start in starts if start >= last_day] for starts in days))
+    return [
+        _Part([piece for piece in hours if piece.to_ms <= last_hour], over),
+        _Part([piece for piece in hours if piece.to_ms > last_hour], rest),
+    ]
+
+
+def _sum_up(
+    account_id: int,
+    part: _Part,
+    filters: Filters,
+    by: Sequence[str],
+    figures: Sequence[str],
+    names: Sequence[str] | None,
+) -> Select[Any]:
+    """A part's sums."""
+    asked = [_hours(account_id, piece, filters, by, figures) for piece in part.hours]
     for table, starts, sign in (
-        (requester_days, parts.days, 1),
-        (requester_running, parts.running, 1),
-        (requester_days, parts.less_days, -1),
-        (requester_running, parts.less_running, -1),
+        (requester_days, part.days.days, 1),
+        (requester_running, part.days.running, 1),
+        (requester_days, part.days.less_days, -1),
+        (requester_running, part.days.less_running, -1),
     ):
         if starts:
             asked.append(_sums_of(table, account_id, starts, filters, by, figures, sign))
     if names is not None:
         asked = [one.where(one.selected_columns.requester.in_(names)) for one in asked]
-    return union_all(*asked) if asked else _hours(account_id, Piece(False, 0, 0), filters, by, figures)
+    both = union_all(*asked).subquery()
+    keys = [both.c[name] for name in by]
+    return select(*keys, *(func.sum(both.c[name]) for name in figures)).group_by(*keys)
 
 
 def _hours(account_id: int, piece: Piece, filters: Filters, by: Sequence[str], figures: Sequence[str]) -> Select[Any]:

@@ -7,18 +7,19 @@ What no total tells (a model's calls of one requester within an old hour) is sum
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, and_, case, func, literal_column, select
 
 from metrion.call import NOT_ERRORS, Outcome
 from metrion.kit.clock import HOUR_MS
 from metrion.kit.ids import first_id
 from metrion.kit.zones import QUARTER_MS, day_start, hour_end, hour_start, local_date, midnight, next_day
 from metrion.storage.database import Connection
+from metrion.storage.memory import Rows, remembered
 from metrion.storage.tables import calls, model_days, model_hours, pair_days, provider_days, recent_pairs
 from metrion.storage.totals import Fold, find_folds
 
@@ -192,6 +193,23 @@ class Piece(NamedTuple):
     to_ms: int
 
 
+class Part(NamedTuple):
+    """Rows of sums to be added up: a question of totals before `to_ms`, and what asks it; see `memory.remembered`."""
+
+    question: Hashable
+    to_ms: int
+    query: Callable[[], Select[Any] | CompoundSelect[Any]]
+
+
+def rows_of(connection: Connection, account_id: int, part: Part) -> Rows:
+    """The rows of a part: for each key its sums."""
+
+    def read() -> Rows:
+        return [tuple(row) for row in connection.execute(part.query())]
+
+    return read() if part.question is None else remembered(connection, account_id, part.question, part.to_ms, read)
+
+
 def standing(connection: Connection, account_id: int, zone: str) -> Fold:
     """How far the account's totals are; in a zone that they are not counted in yet, as if no day was over."""
     fold = find_folds(connection, [account_id])[account_id]
@@ -201,7 +219,7 @@ def standing(connection: Connection, account_id: int, zone: str) -> Fold:
 def pieces(fold: Fold, range: Range) -> list[Piece]:
     """Days where these are whole, hours for the rest; between them each hour of the range once."""
     if range.hourly or fold.folded_ms == 0:
-        return [Piece(False, range.from_ms, range.to_ms)]
+        return _apart(fold, range.zone, Piece(False, range.from_ms, range.to_ms))
     first, end = whole_days(range)
     found = [
         Piece(False, range.from_ms, first),
@@ -209,7 +227,38 @@ def pieces(fold: Fold, range: Range) -> list[Piece]:
         Piece(False, max(first, fold.folded_ms), end),
         Piece(False, end, range.to_ms),
     ]
-    return [piece for piece in found if piece.from_ms < piece.to_ms]
+    return [one for piece in found if piece.from_ms < piece.to_ms for one in _apart(fold, range.zone, piece)]
+
+
+_LATE_MS = HOUR_MS // 4  # after that, few calls come to an hour that is over
+
+
+def over_ms(fold: Fold, zone: str, *, days: bool) -> int:
+    """The end of the hours or days that few calls come to any more: what is read of them may be read again."""
+    last = max(fold.last_ms - _LATE_MS, 0)
+    return day_start(zone, last) if days else hour_start(zone, last)
+
+
+def _apart(fold: Fold, zone: str, piece: Piece) -> list[Piece]:
+    """What is over of a piece, and the rest."""
+    border = over_ms(fold, zone, days=piece.days)
+    if not piece.from_ms < border < piece.to_ms:
+        return [piece]
+    return [piece._replace(to_ms=border), piece._replace(from_ms=border)]
+
+
+def stand_of(fold: Fold, to_ms: int) -> Hashable:
+    """What of `fold` totals before `to_ms` rest on, as part of a question; None while they move to another zone."""
+    if fold.clearing or fold.old_zone is not None:
+        return None
+    folded = () if to_ms <= min(fold.folded_ms, fold.paired_ms) else (fold.folded_ms, fold.paired_ms, fold.recent_ms)
+    return fold.time_zone, fold.pairs_ms, folded
+
+
+def part_of(fold: Fold, to_ms: int, question: Hashable, query: Callable[[], Any]) -> Part:
+    """A part that may be remembered as far as `fold` lets it."""
+    stand = stand_of(fold, to_ms)
+    return Part(None if stand is None else (question, stand), to_ms, query)
 
 
 def whole_days(range: Range) -> tuple[int, int]:
@@ -310,11 +359,26 @@ def read(
     fold = standing(connection, account_id, range.zone)
     plain = "model" not in by and not filters.models
     days = provider_days if plain else model_days
-    asked = []
-    for piece in pieces(fold, range):
+
+    def query(piece: Piece) -> Select[Any]:
         led = led_to(connection, account_id, days, range.zone, piece, filters) if filters.models and piece.days else ()
-        asked.append(_grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures, led))
-    return gather(connection, range, asked, by, figures)
+        return _grouped(days if piece.days else model_hours, account_id, piece, filters, by, figures, led)
+
+    asked = [_asked_of(fold, "models", piece, filters, by, figures, query) for piece in pieces(fold, range)]
+    return gather(connection, account_id, range, asked, by, figures)
+
+
+def _asked_of(
+    fold: Fold,
+    name: str,
+    piece: Piece,
+    filters: Filters,
+    by: Sequence[str],
+    figures: Sequence[str],
+    query: Callable[[Piece], Select[Any]],
+) -> Part:
+    """A part: sums of a piece, of what is called `name`."""
+    return part_of(fold, piece.to_ms, (name, piece, filters, tuple(by), tuple(figures)), partial(query, piece))
 
 
 def read_pairs(
@@ -328,29 +392,41 @@ def read_pairs(
     """Sums by "start_ms", "requester", "provider", "model", "class" (of the status) or some of these; no refusals."""
     fold = find_folds(connection, [account_id])[account_id]
     first, end = (range.to_ms, range.to_ms) if range.hourly else whole_days(range)
-    whole = Piece(True, first, min(end, fold.paired_ms))
-    of_days = _grouped(pair_days, account_id, whole, filters, by, figures)
-    if of_days is not None and filters.models and not filters.provider and fold.folded_ms:
-        # By its key a requester's rows of a model are found only through the provider.
-        of_days = of_days.where(pair_days.c.provider.in_(_providers(connection, account_id, whole, fold)))
-    asked: list[Select[Any] | None] = [of_days]
+
+    def of_days(piece: Piece) -> Select[Any]:
+        query = _grouped(pair_days, account_id, piece, filters, by, figures)
+        if filters.models and not filters.provider and fold.folded_ms:
+            # By its key a requester's rows of a model are found only through the provider.
+            query = query.where(pair_days.c.provider.in_(_providers(connection, account_id, piece, fold)))
+        return query
+
+    def of_recent(piece: Piece) -> Select[Any]:
+        # By their key some requesters' are found only through each quarter there may be.
+        led = [recent_pairs.c.start_ms.in_(quarters(piece))] if filters.requester or filters.among else ()
+        return _grouped(recent_pairs, account_id, piece, filters, by, figures, led)
+
+    def of_calls(piece: Piece) -> Select[Any]:
+        return _of_rows(account_id, piece.from_ms, piece.to_ms, filters, by, figures)
+
+    wanted = [("pair_days", of_days, Piece(True, first, min(end, fold.paired_ms)))]
     for from_ms, to_ms in ((range.from_ms, first), (end, range.to_ms)):  # what is no whole day
         kept = max(from_ms, fold.recent_ms)
-        recent = Piece(False, kept, min(to_ms, fold.paired_ms))
-        # By their key some requesters' are found only through each quarter there may be.
-        led = [recent_pairs.c.start_ms.in_(quarters(recent))] if filters.requester or filters.among else ()
-        asked.append(_grouped(recent_pairs, account_id, recent, filters, by, figures, led))
-        asked.append(_of_rows(account_id, from_ms, min(kept, to_ms, fold.paired_ms), filters, by, figures))
-    asked.append(_of_rows(account_id, max(range.from_ms, fold.paired_ms), range.to_ms, filters, by, figures))
-    return gather(connection, range, asked, by, figures)
+        wanted.append(("recent_pairs", of_recent, Piece(False, kept, min(to_ms, fold.paired_ms))))
+        wanted.append(("calls", of_calls, Piece(False, from_ms, min(kept, to_ms, fold.paired_ms))))
+    wanted.append(("calls", of_calls, Piece(False, max(range.from_ms, fold.paired_ms), range.to_ms)))
+    asked = [
+        _asked_of(fold, name, one, filters, by, figures, query)
+        for name, query, piece in wanted
+        if piece.from_ms < piece.to_ms
+        for one in _apart(fold, range.zone, piece)
+    ]
+    return gather(connection, account_id, range, asked, by, figures)
 
 
 def _of_rows(
     account_id: int, from_ms: int, to_ms: int, filters: Filters, by: Sequence[str], figures: Sequence[str]
-) -> Select[Any] | None:
-    """The same of rows; None where there can be none."""
-    if from_ms >= to_ms:
-        return None
+) -> Select[Any]:
+    """The same of rows."""
     ids = calls.c.request_id
     mine = [calls.c.account_id == account_id, ids >= first_id(from_ms), ids < first_id(to_ms)]
     mine.append(calls.c.outcome != _REJECTED)
@@ -409,32 +485,38 @@ def _grouped(
     by: Sequence[str],
     figures: Sequence[str],
     led: Sequence[ColumnElement[bool]] = (),
-) -> Select[Any] | None:
+) -> Select[Any]:
     """Sums of a piece; `led`: what leads to it, in the place of its first and last start."""
-    if piece.from_ms >= piece.to_ms:
-        return None
     columns = columns_of(table, tuple(by), tuple(figures))
     where = _matching(table, account_id, piece, filters, led)
     return select(*columns).where(where).group_by(*columns[: len(by)])
 
 
 def gather(
-    connection: Connection, range: Range, asked: Sequence[Select[Any] | None], by: Sequence[str], figures: Sequence[str]
+    connection: Connection,
+    account_id: int,
+    range: Range,
+    asked: Iterable[Part],
+    by: Sequence[str],
+    figures: Sequence[str],
 ) -> dict[Key, Figures]:
-    """Run grouped queries and add up what they tell of each key; starts become those of the range's buckets."""
-    queries = [one for one in asked if one is not None]
-    if not queries:
-        return {}
+    """Add up what parts tell of each key; starts become those of the range's buckets."""
     starts = range.starts if "start_ms" in by else []
     at = by.index("start_ms") if starts else -1
-    found: dict[Key, list[int]] = {}
-    for row in connection.execute(union_all(*queries) if len(queries) > 1 else queries[0]).all():
-        key, sums = list(row[: len(by)]), row[len(by) :]
-        if not any(sums):  # of no rows at all, perhaps
-            continue
-        if starts:
-            key[at] = starts[bisect_right(starts, key[at]) - 1]
-        old = found.get(tuple(key))
-        found[tuple(key)] = list(sums) if old is None else [a + b for a, b in zip(old, sums, strict=True)]
+    found: dict[Key, Sequence[int]] = {}
+    for part in asked:
+        for row in rows_of(connection, account_id, part):
+            key, sums = row[: len(by)], row[len(by) :]
+            if not any(sums):  # of no rows at all, perhaps
+                continue
+            if starts:
+                key = (*key[:at], starts[bisect_right(starts, key[at]) - 1], *key[at + 1 :])
+            add_to(found, key, sums)
     make = maker(figures)
     return {key: make(sums) for key, sums in found.items()}
+
+
+def add_to(found: dict[Key, Sequence[int]], key: Key, sums: Sequence[int]) -> None:
+    """Add sums to those of a key."""
+    old = found.get(key)
+    found[key] = sums if old is None else [one + more for one, more in zip(old, sums, strict=True)]
