@@ -28,17 +28,17 @@ from metrion.errors import StorageError
 from metrion.kit.clock import now_ms
 from metrion.kit.ids import first_id
 from metrion.ledger.journal import segment_paths
+from metrion.ledger.pace import Pace
 from metrion.ledger.rewrite import put_in_place, write_without
 from metrion.storage import deletions
 from metrion.storage.accounts import list_accounts
-from metrion.storage.database import Database
+from metrion.storage.database import Connection, Database
 from metrion.storage.deletions import Part
 from metrion.storage.wipe import wipe
 
 T = TypeVar("T")
 
-_STEP_SECONDS = 0.02
-_FEWEST, _MOST = 20, 20_000  # rows in a step
+_STEP_SECONDS = 0.012
 _READER_TRIES, _READER_SECONDS = 100, 0.1  # how long a reader may stand in the way
 log = structlog.get_logger("metrion.ledger")
 
@@ -168,7 +168,7 @@ class _Work:
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self._parts = deque(parts)
-        self._rows = _FEWEST
+        self._pace = Pace(_STEP_SECONDS)
         self.deleted = 0
 
     @property
@@ -178,21 +178,22 @@ class _Work:
     def step(self, database: Database) -> float:
         """Delete a bit; returns how many seconds that took."""
         began = perf_counter()
-        left = self._rows
         with database.begin() as connection:
-            while self._parts and left and perf_counter() - began < _STEP_SECONDS:
-                deleted = deletions.delete_some(connection, self._parts[0], left)
-                if deleted < left:
-                    self._parts.popleft()
-                left -= deleted
-        self.deleted += self._rows - left
-        database.checkpoint()  # each its own pages, or one in several steps would do it for all of them
-        seconds = perf_counter() - began
-        if seconds > _STEP_SECONDS:
-            self._rows = max(self._rows // 2, _FEWEST)
-        elif not left:
-            self._rows = min(self._rows * 2, _MOST)
-        return seconds
+            self._delete_some(connection)
+            while self._parts and perf_counter() - began < _STEP_SECONDS:
+                self._delete_some(connection)
+        self._pace.settle(database)
+        return perf_counter() - began
+
+    def _delete_some(self, connection: Connection) -> None:
+        part, began = self._parts[0], perf_counter()
+        kind = part.table.name
+        rows = self._pace.rows(kind)
+        deleted = deletions.delete_some(connection, part, rows)
+        self._pace.took(kind, deleted, began)
+        self.deleted += deleted
+        if deleted < rows:
+            self._parts.popleft()
 
 
 def _finish(accounts: Iterable[int], database: Database) -> None:

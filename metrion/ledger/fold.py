@@ -56,7 +56,7 @@ def fold_some(database: Database, now: int, pace: Pace) -> bool:
             steps = [(fold, partial(_advance, connection, now, pace)) for fold in waiting]
             left = _each(steps, end) or len(waiting) == _ACCOUNTS
     if left:
-        database.checkpoint()  # each its own pages, or one in several steps would do it for all of them
+        pace.settle(database)
     return left
 
 

@@ -36,6 +36,8 @@ __all__ = [
 _BUSY_SECONDS = 5.0
 # A reader may hold the WAL's end for a moment; 16 MiB between checkpoints keeps them few and their fsyncs rare.
 _CHECKPOINT_PAGES = 4096
+# Of the writing connection; SQLite's own 2 MiB are less than one great batch of rows changes.
+_CACHE_KIB = 16_384
 
 
 class Database:
@@ -171,6 +173,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
         "foreign_keys=ON",
         "trusted_schema=OFF",
         "secure_delete=ON",  # what is deleted is overwritten; Debian's SQLite does so anyway
+        f"cache_size=-{_CACHE_KIB}",
         f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -22,21 +22,21 @@ TOP = 100  # calls of a day, by each measure
 RECENT_MS = 72 * HOUR_MS  # how long pairs and tops are kept by the quarter of an hour
 
 
-def _sum_sql(name: str) -> str:
-    """What one of SUMS, or "errors", is of rows."""
+def _figure_sql(name: str) -> str:
+    """What a row adds to one of SUMS, or to "errors"."""
     of_source, _, unit = name.rpartition("_")
     if name == "requests":
-        return "COUNT(*)"
+        return "1"
     if name == "errors":
-        return f"SUM(CASE WHEN outcome IN ({','.join(map(repr, sorted(NOT_ERRORS)))}) THEN 0 ELSE 1 END)"
+        return f"outcome NOT IN ({','.join(map(repr, sorted(NOT_ERRORS)))})"
     if name in ("provider_nano", "estimated_nano"):
-        return f"SUM(CASE WHEN cost_source = '{of_source}' THEN COALESCE(cost_nano, 0) ELSE 0 END)"
+        return f"CASE WHEN cost_source = '{of_source}' THEN COALESCE(cost_nano, 0) ELSE 0 END"
     if name.startswith("cost_") and unit != "nano":
-        return f"SUM(CASE WHEN cost_source = '{unit}' THEN 1 ELSE 0 END)"
+        return f"cost_source = '{unit}'"
     if name.startswith("streamed_"):
         figure = {"tokens": "output_tokens", "us": "latency_us - ttft_us"}[unit]
-        return f"SUM(CASE WHEN stream = 1 AND outcome = 'ok' THEN {figure} ELSE 0 END)"
-    return f"SUM(COALESCE({name}, 0))" if name == "cost_nano" else f"SUM({name})"
+        return f"CASE WHEN stream = 1 AND outcome = 'ok' THEN {figure} ELSE 0 END"
+    return "COALESCE(cost_nano, 0)" if name == "cost_nano" else name
 
 
 _ADDED = (*SUMS, "errors")
@@ -51,11 +51,10 @@ def _pair_sql(table: Table, start: str, full: tuple[str, ...]) -> str:
     """Adds rows to a table of pairs; `full`: the kinds of names of which some may be counted as "(other)"."""
     keys = [column.name for column in table.primary_key]
     told = {"start_ms": start, "class": "status / 100", **{kind: _named(kind) for kind in full}}
-    parts = [told.get(name, name) for name in keys]
+    parts = [told.get(name, name) for name in keys] + list(map(_figure_sql, _ADDED))
     adds = ",".join(f"{name} = {name} + excluded.{name}" for name in _ADDED)
-    return (
-        f"INSERT INTO {table.name} ({','.join((*keys, *_ADDED))}) SELECT {','.join((*parts, *map(_sum_sql, _ADDED)))}"
-        f" {_ROWS} GROUP BY {','.join(str(at + 1) for at in range(len(keys)))}"
+    return (  # row by row: nearly every row is a pair of its own
+        f"INSERT INTO {table.name} ({','.join((*keys, *_ADDED))}) SELECT {','.join(parts)} {_ROWS}"
         f" ON CONFLICT ({','.join(keys)}) DO UPDATE SET {adds}"
     )
 
@@ -115,6 +114,8 @@ _VALUED = (
 )
 _OF_DAY = (
     "SELECT * FROM (SELECT account_id, '{measure}', :day_ms, request_id, {measure} FROM valued WHERE {measure} > 0"  # noqa: S608  our own names
+    " AND {measure} >= COALESCE((SELECT value FROM top_days WHERE account_id = :account_id AND measure = '{measure}'"
+    f" AND start_ms = :day_ms ORDER BY value DESC LIMIT 1 OFFSET {TOP - 1}), 0)"
     f" ORDER BY {{measure}} DESC, request_id DESC LIMIT {TOP}) WHERE TRUE"
 )
 _OF_QUARTERS = (

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Table, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Table, bindparam, or_, select, update
 
 from metrion.kit.zones import hour_start
 from metrion.storage.database import Connection
 from metrion.storage.rows import Row
-from metrion.storage.tables import accounts, folds, metadata, names, provider_keys
+from metrion.storage.tables import accounts, folds, metadata, provider_keys
 
 OTHER = "(other)"
 ALL = "*"  # the provider of sums over all
@@ -80,19 +80,14 @@ def unknown_names(connection: Connection, wanted: Mapping[Name, str]) -> set[Nam
         if new:
             room = max(MOST_NAMES[group[1]] - _count(connection, group), 0)
             order = sorted(new)
-            taken = [dict(zip(_NAME, (*group, name, found[name]), strict=True)) for name in order[:room]]
+            taken = [(*group, name, found[name]) for name in order[:room]]
             if taken:
-                connection.execute(insert(names), taken)
+                connection.exec_driver_sql(_TAKE, taken)
             refused.update((*group, name) for name in order[room:])
     return refused
 
 
-_NAME = ("account_id", "kind", "month", "name", "provider")
-
-
-def _group(group: tuple[int, str, int]) -> Any:
-    account_id, kind, month = group
-    return and_(names.c.account_id == account_id, names.c.kind == kind, names.c.month == month)
+_TAKE = "INSERT INTO names (account_id, kind, month, name, provider) VALUES (?,?,?,?,?)"
 
 
 def _new(connection: Connection, group: tuple[int, str, int], wanted: list[str]) -> list[str]:
@@ -108,7 +103,11 @@ _NEW = (
 
 
 def _count(connection: Connection, group: tuple[int, str, int]) -> int:
-    return connection.execute(select(func.count()).select_from(names).where(_group(group))).scalar_one()
+    counted: int = connection.exec_driver_sql(_HOW_MANY, group).scalar_one()
+    return counted
+
+
+_HOW_MANY = "SELECT COUNT(*) FROM names WHERE account_id = ? AND kind = ? AND month = ?"
 
 
 # ── how far each account is ───────────────────────────────────────────────────────────────────────────────────────────

@@ -168,7 +168,10 @@ class Dying(Alone):
 
 
 @pytest.mark.parametrize("jobs", [0, 1, 2, 4, 5, 6, 7, 8, 9])
-async def test_what_a_killed_process_left_the_next_one_erases(house: House, jobs: int) -> None:
+async def test_what_a_killed_process_left_the_next_one_erases(
+    house: House, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrion.ledger.erasure._STEP_SECONDS", 0)  # each step is short
     house.leave(3, frame(COMPLETION, make_call(account_id=GOES, requester="bot-of-1-x")))
     kept = held(house.database, STAYS)
     house.end_account()
