@@ -47,6 +47,7 @@ class ExchangeState:
         "_intent_segment",
         "_keep_alive",
         "_length",
+        "_only_piece",
         "_opening",
         "_pieces",
         "_place_taken",
@@ -97,6 +98,7 @@ class ExchangeState:
         self._answer_chunked = False
         self._content_type = self._content_encoding = ""
         self._reads_answer = False  # a tap is opened with the first bytes of the body
+        self._only_piece = b""  # of the body, where it came in one: read when its completion is written
         self._tap: Tap | None = None
         self._held: list[bytes] = []  # of the answer, not handed on yet
         self._answered = False  # the client has the stream's closing event, and may take its leave

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -415,14 +416,14 @@ async def test_a_call_that_ends_after_its_account_is_dropped_and_leaves_no_byte(
     ledger: Ledger, house: House, caring: Caretaker
 ) -> None:
     late = make_call(account_id=GOES, requester="bot-of-1-late")
-    intent = ledger.journal.append(frame(INTENT, intent_of(late)), lambda kept: None)
+    intent = ledger.journal.append(partial(frame, INTENT, intent_of(late)), lambda kept: None)
     other = make_call(account_id=STAYS)
-    others_intent = ledger.journal.append(frame(INTENT, intent_of(other)), lambda kept: None)
+    others_intent = ledger.journal.append(partial(frame, INTENT, intent_of(other)), lambda kept: None)
     await ended(ledger, house)
     caring.wake()
     await is_erased(ledger, house)
     await until(lambda: found_in(house.folder, *MARKS) == [])
-    completion = ledger.journal.append(frame(COMPLETION, late), lambda kept: None, completion=True)
+    completion = ledger.journal.append(partial(frame, COMPLETION, late), lambda kept: None, completion=True)
     await ledger.journal.drain()
     assert found_in(house.folder, "bot-of-1-late") != []
     ledger.writer.ended(late, intent, completion)
@@ -431,7 +432,9 @@ async def test_a_call_that_ends_after_its_account_is_dropped_and_leaves_no_byte(
     kept = [call.id for path in segment_paths(ledger.folder) for _, call in records(path.read_bytes())]
     assert kept == [other.id]  # a crash now would need it
     ledger.writer.ended(
-        other, others_intent, ledger.journal.append(frame(COMPLETION, other), lambda kept: None, completion=True)
+        other,
+        others_intent,
+        ledger.journal.append(partial(frame, COMPLETION, other), lambda kept: None, completion=True),
     )
     assert other.id in await ledger.writer.run(lambda database: ids(house, STAYS))
 

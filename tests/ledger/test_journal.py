@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def nobody(kept: bool) -> None:
 async def kept(journal: Journal, record: bytes, *, completion: bool = False) -> tuple[int, bool]:
     """Append a record; its segment, and whether it was kept."""
     told = asyncio.get_running_loop().create_future()
-    segment = journal.append(record, told.set_result, completion=completion)
+    segment = journal.append(lambda: record, told.set_result, completion=completion)
     return segment, await asyncio.wait_for(told, 10)
 
 
@@ -110,7 +111,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 async def test_a_record_is_in_the_file_before_its_waiter_is_told(journal: Journal, folder: Path) -> None:
     seen: list[tuple[bytes, bool]] = []
     for record in (b"one", b"two"):
-        journal.append(record, lambda kept: seen.append((content(folder), kept)))
+        journal.append(partial(bytes, record), lambda kept: seen.append((content(folder), kept)))
     assert (content(folder), seen) == (b"", [])  # neither is written before the tick's end: they go out in one write
     await asyncio.sleep(0)
     assert seen == [(b"onetwo", True), (b"onetwo", True)]
@@ -121,16 +122,30 @@ async def test_a_waiter_that_fails_takes_no_neighbour_along(journal: Journal, fo
         raise RuntimeError("a bug")
 
     with structlog.testing.capture_logs() as logs:
-        journal.append(b"one", fail)
+        journal.append(lambda: b"one", fail)
         assert await kept(journal, b"two") == (1, True)
     assert [entry["event"] for entry in logs] == ["after_journal_failed"]
 
 
+async def test_a_record_that_cannot_be_made_takes_no_neighbour_along(journal: Journal, folder: Path) -> None:
+    told: list[bool] = []
+    with structlog.testing.capture_logs() as logs:
+        journal.append(lambda: b"one", nobody)
+        segment = journal.append(partial(frame, COMPLETION, make_call(requester="\ud800")), told.append)
+        assert await kept(journal, b"two") == (1, True)
+    await asyncio.sleep(0)
+    assert (content(folder), told, segment) == (b"onetwo", [False], 1)
+    assert [entry["event"] for entry in logs] == ["record_not_made"]
+    journal.settle(Counter({1: 3}))
+    journal.close(rows_durable=True)
+    assert names(folder) == []
+
+
 async def test_what_a_waiter_appends_goes_out_with_the_next_tick(journal: Journal, folder: Path) -> None:
     def append_one_more(_: bool) -> None:
-        journal.append(b"two", nobody)
+        journal.append(lambda: b"two", nobody)
 
-    journal.append(b"one", append_one_more)
+    journal.append(lambda: b"one", append_one_more)
     assert await kept(journal, b"three") == (1, True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -164,7 +179,7 @@ async def test_a_settled_segment_that_is_worth_it_goes_without_being_full(journa
 
 async def test_a_segment_is_not_left_while_records_wait_to_be_written_to_it(journal: Journal) -> None:
     assert await kept(journal, bytes(2 * MIB)) == (1, True)
-    segment = journal.append(b"waiting", nobody)
+    segment = journal.append(lambda: b"waiting", nobody)
     journal.settle(Counter({1: 2}))  # more than there can be settled, so that only the waiting record speaks against it
     await asyncio.sleep(0)
     assert (segment, journal.removable()) == (1, [])
@@ -198,7 +213,7 @@ async def test_an_end_without_open_calls_leaves_nothing(journal: Journal, folder
 
 async def test_the_end_writes_what_still_waits(journal: Journal, folder: Path) -> None:
     told: list[bool] = []
-    journal.append(b"late", told.append)
+    journal.append(lambda: b"late", told.append)
     journal.close(rows_durable=True)
     assert (content(folder), told) == (b"late", [True])
 
@@ -227,7 +242,7 @@ async def test_a_failed_write_is_told_to_the_records_of_its_tick_alone_and_leave
     told: list[tuple[int, bool]] = []
 
     def append(number: int) -> None:
-        journal.append(framed[number], lambda kept: told.append((number, kept)))
+        journal.append(lambda: framed[number], lambda kept: told.append((number, kept)))
 
     append(0)
     await asyncio.sleep(0)
@@ -362,10 +377,10 @@ async def test_completions_are_told_in_order_also_where_one_was_not_written(
     journal = new_journal(strict=True)
     disk.may_sync.clear()
     told: list[tuple[str, bool]] = []
-    journal.append(b"one", lambda kept: told.append(("one", kept)), completion=True)
+    journal.append(lambda: b"one", lambda kept: told.append(("one", kept)), completion=True)
     await asyncio.sleep(0)
     with structlog.testing.capture_logs(), largest_file(1):
-        journal.append(b"two", lambda kept: told.append(("two", kept)), completion=True)
+        journal.append(lambda: b"two", lambda kept: told.append(("two", kept)), completion=True)
         await asyncio.sleep(0)
     disk.may_sync.set()
     await kept(journal, b"three", completion=True)
@@ -376,7 +391,7 @@ async def test_completions_are_told_in_order_also_where_one_was_not_written(
 async def test_drained_means_that_everyone_was_told(new_journal: NewJournal, folder: Path, strict: bool) -> None:
     journal = new_journal(strict=strict)
     told: list[bool] = []
-    segment = journal.append(frame(COMPLETION, make_call(reading=Reading())), told.append, completion=True)
+    segment = journal.append(partial(frame, COMPLETION, make_call(reading=Reading())), told.append, completion=True)
     await journal.drain()
     assert told == [True]
     journal.settle(Counter({segment: 1}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,11 @@ def nobody(kept: bool) -> None:
 @pytest.mark.anyio
 async def test_sealed_segments_hold_all_that_was_appended_and_get_no_more(journal: Journal, tmp_path: Path) -> None:
     calls = [make_call() for _ in range(4)]
-    first = journal.append(frame(INTENT, calls[0]), nobody)
-    journal.append(frame(INTENT, calls[1]), nobody)
+    first = journal.append(partial(frame, INTENT, calls[0]), nobody)
+    journal.append(partial(frame, INTENT, calls[1]), nobody)
     sealed = await journal.seal()
     assert held(sealed) == [call.id for call in calls[:2]]
-    assert journal.append(frame(INTENT, calls[2]), nobody) > first
+    assert journal.append(partial(frame, INTENT, calls[2]), nobody) > first
     await journal.drain()
     assert held(sealed) == [call.id for call in calls[:2]]
     assert held(await journal.seal()) == [call.id for call in calls[:3]]
@@ -115,7 +116,7 @@ async def test_it_seals_under_load_and_loses_no_record(journal: Journal, tmp_pat
         assert kept
         for then in (nobody, again) if len(calls) < 1000 else ():
             call = make_call()
-            calls.append((call, journal.append(frame(INTENT, call), then)))
+            calls.append((call, journal.append(partial(frame, INTENT, call), then)))
 
     again(True)
     for _ in range(20):

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ class Ledger:
     async def record(self, *calls: Call) -> None:
         """Take calls from their intents to the writer."""
         for call in calls:
-            intent = self.journal.append(frame(INTENT, intent_of(call)), _nobody)
-            completion = self.journal.append(frame(COMPLETION, call), _nobody, completion=True)
+            intent = self.journal.append(partial(frame, INTENT, intent_of(call)), _nobody)
+            completion = self.journal.append(partial(frame, COMPLETION, call), _nobody, completion=True)
             await self.journal.drain()
             self.writer.ended(call, intent, completion)
 
@@ -304,7 +305,7 @@ def test_writing_apart_raises_where_the_database_takes_nothing(database: Databas
 async def test_more_calls_than_a_batch_are_all_written(ledger: Ledger, database: Database) -> None:
     calls = [make_call(reading=usage_of(n, 1)) for n in range(6000)]
     for call in calls:
-        ledger.writer.ended(call, -1, ledger.journal.append(b"", _nobody))
+        ledger.writer.ended(call, -1, ledger.journal.append(bytes, _nobody))
     assert len(await ledger.seen()) == 6000
     assert column(sums_of(database), "input_tokens") == [sum(range(6000))] * 2
 
