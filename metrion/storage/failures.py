@@ -13,6 +13,7 @@ from metrion.call import NOT_ERRORS, Outcome
 from metrion.kit.ids import first_id
 from metrion.storage.dashboard import Compared, Layer, compared, over_time
 from metrion.storage.database import Connection
+from metrion.storage.search import has_failed
 from metrion.storage.tables import calls, error_days, error_hours
 from metrion.storage.view import (
     Figures,
@@ -140,6 +141,9 @@ def latest(connection: Connection, account_id: int, range: Range, filters: Filte
     found: Sequence[Row[Any]] = []
     for most in _LOOKED_AT:  # what is joined is sorted, all columns of it
         looked = select(ids).where(*near).order_by(ids.desc()).limit(most).subquery()
+        if filters.requester:
+            failed = has_failed(account_id, looked.c.request_id, filters.status)
+            looked = select(looked.c.request_id).where(failed).subquery()
         query = select(calls).join(looked, looked.c.request_id == ids).where(*wanted).order_by(ids.desc()).limit(LATEST)
         found = connection.execute(query).all()
         if len(found) == LATEST:

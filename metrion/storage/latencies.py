@@ -21,6 +21,7 @@ from metrion.kit.buckets import quantile
 from metrion.kit.ids import first_id
 from metrion.storage.dashboard import by_model, by_provider, over_time, sums
 from metrion.storage.database import Connection
+from metrion.storage.memory import remembered
 from metrion.storage.tables import OCTAVE, calls, latency_days, latency_hours
 from metrion.storage.totals import Fold
 from metrion.storage.view import NOTHING, Figures, Filters, Piece, Range, led_to, part_of, pieces, rows_of, standing
@@ -226,7 +227,9 @@ def _of_rows(
     # Ids first: asked for all columns at once, SQLite walks through the whole range instead of the index.
     latest = select(ids).where(*within).order_by(ids.desc()).limit(MOST_ROWS).subquery()
     same = (column.account_id == account_id) & (ids == latest.c.request_id)
-    rows = connection.execute(select(*(column[name] for name in names)).join(latest, same)).all()
+    query = select(*(column[name] for name in names)).join(latest, same)
+    question = ("latencies of rows", range.from_ms, range.to_ms, filters.requester, filters.status)
+    rows = remembered(connection, account_id, question, range.to_ms, lambda: list(connection.execute(query)))
     matching = [row for row in rows if row.outcome != Outcome.REJECTED.value and _matches(row, filters)]
     starts = range.starts
     began = [starts[bisect_right(starts, row.started_ms) - 1] for row in matching]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-Rows = list[tuple[Any, ...]]
+Rows = list[Any]  # tuples, or rows of SQLAlchemy
 
 _VALUES = 500_000  # that are kept: about 20 MB
 _CHANGES = 1000  # that are known by themselves

@@ -161,8 +161,12 @@ def each(connection: Connection, account_id: int, range: Range, filters: Filters
     """Every requester that had anything, refusals too."""
     figures = ("cost_nano", "requests", "refused")
     found = _added_up(connection, account_id, range, filters, ("requester",), figures)
-    had = {name: told for (name,), told in found.items() if any(told)}
-    return Each({name: told[0] for name, told in had.items()}, {name: told[1] for name, told in had.items()})
+    had = Each({}, {})
+    for (name,), (nano, requests, refused) in found.items():
+        if nano or requests or refused:
+            had.cost_nano[name] = nano
+            had.requests[name] = requests
+    return had
 
 
 def count(connection: Connection, account_id: int, range: Range, filters: Filters) -> int:
@@ -298,7 +302,11 @@ def _added_up(
         hours, days = tuple(part.hours), tuple(map(tuple, part.days))
         question = ("requesters", hours, days, filters, tuple(by), tuple(figures), None if names is None else (*names,))
         query = partial(_sum_up, account_id, part, filters, by, figures, names)
-        for row in rows_of(connection, account_id, part_of(fold, max(ends), question, query)):
+        rows = rows_of(connection, account_id, part_of(fold, max(ends), question, query))
+        if by and not found:
+            found = {row[: len(by)]: row[len(by) :] for row in rows}
+            continue
+        for row in rows:
             if any(row[len(by) :]):  # of no rows at all, perhaps
                 add_to(found, row[: len(by)], row[len(by) :])
     return found

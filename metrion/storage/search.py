@@ -19,6 +19,7 @@ from metrion.kit.ids import first_id
 from metrion.kit.zones import day_start, hour_start
 from metrion.storage.database import Connection
 from metrion.storage.folding import next_row
+from metrion.storage.memory import remembered
 from metrion.storage.reports import call_query
 from metrion.storage.tables import calls, names, recent_tops, top_days
 from metrion.storage.totals import MOST_NAMES, find_folds
@@ -29,8 +30,9 @@ COUNTED = 10_000  # matches; beyond, "10,000+"
 SORTED = 100_000  # rows that are sorted; beyond, the greatest of each day are
 TOPS = 100
 _LOOKED = 20_000  # rows one page looks at
-_LOOKED_FEW = 8000  # those that a short list does
+_LOOKED_FEW = 8000  # those that a short list does, or a number
 _FEW, _MORE = 200, 2000  # the same by an index, before as many as that
+_UNWELL = (0, 4, 5)  # classes of a status that no call which ended well has
 _OF_INDEX = 2  # columns that an index tells: the id, and what it is of
 _LONGEST_DAY_MS = 2 * DAY_MS  # whatever its time zone does with its clocks
 _ID_PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -136,8 +138,10 @@ def find_newer(connection: Connection, account_id: int, wanted: Wanted, after: b
 def count(connection: Connection, account_id: int, wanted: Wanted) -> Count:
     """How many calls match: by totals where these can tell, else at most 10,000, of the rows that a page looks at."""
     filters = _filters(calls.c, wanted)
+    most = _LOOKED
     if _indexed(wanted) and len(_named_in(wanted)) > _OF_INDEX:  # ids out of the index first, as for rows
-        looked = _looked_at(account_id, wanted, _LOOKED, columns=("request_id",))
+        most = _LOOKED_FEW  # each is looked up, and no row of them is shown
+        looked = _looked_in_index(account_id, wanted, most)
         same = (calls.c.account_id == account_id) & (calls.c.request_id == looked.c.request_id)
         matching = select(calls.c.request_id).join(looked, same).where(*filters)
     else:
@@ -147,7 +151,7 @@ def count(connection: Connection, account_id: int, wanted: Wanted) -> Count:
     number = int(connection.execute(select(func.count()).select_from(inner)).scalar_one())
     more = number > COUNTED
     if not more:
-        more = bool(filters) and _last_looked_at(connection, account_id, wanted, _LOOKED) is not None
+        more = bool(filters) and _last_looked_at(connection, account_id, wanted, most) is not None
     if not more:
         return Count(number, False)
     return _count_by_totals(connection, account_id, wanted) or Count(min(number, COUNTED), True)
@@ -216,6 +220,18 @@ def find_few_greatest(connection: Connection, account_id: int, wanted: Wanted, s
             return Few(_these(connection, account_id, tops, sort))
     if not _indexed(wanted):
         return Few(find_greatest(connection, account_id, wanted, sort, 0).rows[:number])
+    rows = remembered(
+        connection,
+        account_id,
+        ("few greatest", wanted, sort, number),
+        wanted.to_ms,
+        lambda: [tuple(_few_greatest(connection, account_id, wanted, sort, number))],
+    )
+    return Few(*rows[0])
+
+
+def _few_greatest(connection: Connection, account_id: int, wanted: Wanted, sort: Sort, number: int) -> Few:
+    """The same where an index leads to them."""
     value, ids = _VALUES[sort], calls.c.request_id
     looked = _looked_in_index(account_id, wanted, _LOOKED_FEW)
     query = select(ids, value.label("value")).where(calls.c.account_id == account_id, *_filters(calls.c, wanted))
@@ -345,7 +361,7 @@ def _indexed(wanted: Wanted) -> list[ColumnElement[bool]]:
     """What an index leads to; it needs the condition that it was made with, word for word."""
     if wanted.requester:
         return [literal_column("calls.requester <> ''"), calls.c.requester == wanted.requester]
-    if wanted.status in (0, 4, 5):
+    if wanted.status in _UNWELL:
         return [literal_column("calls.outcome <> 'ok'")]
     return []
 
@@ -366,12 +382,29 @@ def _looked_at(
     return query.limit(most).subquery("looked")
 
 
-def _looked_in_index(account_id: int, wanted: Wanted, most: int) -> Subquery:
-    """The newest rows that the index leads to, and that match by their status where it holds that."""
-    if wanted.requester:
-        return _looked_at(account_id, wanted, most, columns=("request_id",))
-    looked = _looked_at(account_id, wanted, most, columns=("request_id", "status"))
-    return select(looked.c.request_id).where(*_of_status(looked.c, wanted)).subquery("of_status")
+def _looked_in_index(
+    account_id: int, wanted: Wanted, most: int, *, before: bytes | None = None, after: bytes | None = None
+) -> Subquery:
+    """The ids of the rows that the index leads to, but of those that by an index do not match."""
+    columns = ("request_id",) if wanted.requester else ("request_id", "status")  # that the index holds
+    looked = _looked_at(account_id, wanted, most, before=before, after=after, columns=columns)
+    ids = looked.c.request_id
+    if not wanted.requester:
+        return select(ids).where(*_of_status(looked.c, wanted)).subquery("matching")
+    if wanted.status in _UNWELL:
+        return select(ids).where(has_failed(account_id, ids, wanted.status)).subquery("matching")
+    return looked
+
+
+def has_failed(account_id: int, ids: ColumnElement[bytes], status: int | None = None) -> ColumnElement[bool]:
+    """Whether a call is in the index of those that did not end well, with that class of its status if one is given."""
+    failed = calls.alias("failed")
+    # A range of one id: by the id alone, SQLite would look up the row.
+    same = (failed.c.account_id == account_id) & (failed.c.request_id >= ids) & (failed.c.request_id <= ids)
+    terms = [same, literal_column("failed.outcome <> 'ok'")]
+    if status is not None:
+        terms.append(failed.c.status.between(100 * status, 100 * status + 99))
+    return select(failed.c.status).where(*terms).exists()
 
 
 def _last_looked_at(
@@ -425,7 +458,7 @@ def _rows(
     # what it joins, so few are taken before many.
     rows: list[Row[Any]] = []
     for most in (_FEW, _MORE, _LOOKED):
-        looked = _looked_at(account_id, wanted, most, before=before, after=after, columns=("request_id",))
+        looked = _looked_in_index(account_id, wanted, most, before=before, after=after)
         same = (calls.c.account_id == account_id) & (calls.c.request_id == looked.c.request_id)
         query = select(*(calls.c[name] for name in columns)).select_from(looked.join(calls, same))
         ids = looked.c.request_id

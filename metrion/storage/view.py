@@ -429,16 +429,17 @@ def _of_rows(
     """The same of rows."""
     ids = calls.c.request_id
     mine = [calls.c.account_id == account_id, ids >= first_id(from_ms), ids < first_id(to_ms)]
+    if filters.requester:
+        # Ids out of the index first, by its own words: asked for all columns, SQLite walks through the range instead.
+        named = select(ids).where(
+            *mine, calls.c.requester == filters.requester, literal_column("calls.requester <> ''")
+        )
+        mine = [calls.c.account_id == account_id, ids.in_(named)]
     mine.append(calls.c.outcome != _REJECTED)
     if filters.provider:
         mine.append(calls.c.provider == filters.provider)
     if filters.models:
         mine.append(calls.c.model.in_(filters.models))
-    if filters.requester:
-        mine += [
-            calls.c.requester == filters.requester,
-            literal_column("calls.requester <> ''"),
-        ]  # its index's own words
     if filters.among:
         mine.append(calls.c.requester.in_(filters.among))
     if filters.status is not None:
