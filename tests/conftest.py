@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from metrion.prices.catalog import PriceBook
 from tests.fake_provider import FakeProvider
 from tests.support import PROVIDERS, Metrion
 
@@ -16,6 +17,12 @@ NewMetrion = Callable[..., Metrion]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def book() -> PriceBook:
+    """The built-in prices."""
+    return PriceBook.load()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,16 +14,9 @@ from metrion.kit.clock import DAY_MS, now_ms
 from metrion.kit.months import month_of, month_start_ms
 from metrion.storage.accounts import add_account, list_accounts
 from metrion.storage.database import Connection, Database
-from tests.storage.samples import call_row, new_database, write_rows
+from tests.storage.samples import call_row, write_rows
 
 FREE_TO_PRO, PRO_TO_FREE = Move("free", "pro"), Move("pro", "free")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,10 @@ import pytest
 
 from metrion.accounts.operations import OPERATIONS
 from metrion.accounts.tokens import reveal_token
-from metrion.accounts.vault import Vault, open_vault
-from metrion.config import Settings
+from metrion.accounts.vault import Vault
 from metrion.errors import InputError
 from metrion.storage import accounts as stored
 from metrion.storage.database import Database
-from tests.storage.samples import new_database
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def vault(tmp_path: Path, database: Database) -> Vault:
-    return open_vault(Settings(data_dir=tmp_path), database)
 
 
 def perform(database: Database, vault: Vault, operation: str, **args: Any) -> dict[str, Any]:

@@ -111,11 +111,6 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.database.close()
 
 
-@pytest.fixture(scope="session")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def test_nothing_of_it_is_left_in_any_table_or_file(house: House) -> None:
     own = [frame(kind, make_call(account_id=GOES, requester="bot-of-1-x")) for kind in (INTENT, COMPLETION)]
     other = [frame(kind, make_call(account_id=STAYS)) for kind in (INTENT, COMPLETION)]

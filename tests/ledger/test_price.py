@@ -25,11 +25,6 @@ UNKNOWN: tuple[int | None, str] = (None, "unknown")
 CUT = [Outcome.TIMEOUT, Outcome.UPSTREAM_FAILED, Outcome.CLIENT_GONE, Outcome.INTERRUPTED]
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def row_of(book: PriceBook, call: Call) -> dict[str, Any]:
     return dict(zip(COLUMNS, price(book, call), strict=True))
 

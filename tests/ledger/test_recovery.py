@@ -56,11 +56,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.database.close()
 
 
-@pytest.fixture(scope="session")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def test_a_completion_becomes_its_row_with_tokens_and_cost(machine: Machine) -> None:
     call = make_call(reading=usage_of(1000, 100))
     machine.leave(1, (INTENT, intent_of(call)), (COMPLETION, call))

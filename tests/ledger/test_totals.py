@@ -26,11 +26,6 @@ from tests.storage.samples import call_row, new_database, write_rows
 MIDNIGHT = NOON + 12 * HOUR_MS
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 @settings(max_examples=40, deadline=None)
 @given(batches=st.lists(st.lists(calls_around(NOON, MIDNIGHT), max_size=8), max_size=4), repeat=st.booleans())
 def test_totals_equal_the_sum_over_rows(

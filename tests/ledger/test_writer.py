@@ -29,11 +29,6 @@ from tests.ledger.samples import intent_of, largest_file, make_call, rows_of, su
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="session")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)

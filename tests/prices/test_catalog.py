@@ -15,11 +15,6 @@ DAY = 86_400_000
 MILLION = 1_000_000
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def ms(*when: int) -> int:
     return round(datetime(*when, tzinfo=UTC).timestamp()) * 1000  # type: ignore[misc,arg-type]
 

@@ -26,11 +26,6 @@ def at(day: str) -> int:
 NOW = at("2026-11-21")
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load(None)
-
-
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_provider_has_some_and_all_cost_something(provider: str, book: PriceBook) -> None:
     models = chat_models(book, provider, NOW)

@@ -13,11 +13,6 @@ MILLION = 1_000_000
 TOKENS = Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=100)
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def usd(book: PriceBook, provider: str, model: str, usage: Usage, *, batch: bool = False) -> float | None:
     nano = book.cost(provider, model, usage, NOW, batch=batch).nano
     return None if nano is None else nano / 1e9

@@ -16,11 +16,6 @@ NOW = 1_795_219_200_000  # 2026-11-21T00:00:00Z
 HALF = Decimal("0.5")
 
 
-@pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return PriceBook.load()
-
-
 def listed(nano: int, kind: str = "input", model: str = "gpt-4o") -> Listed:
     return Listed("openai", model, kind, nano, NOW, "a page")
 
