@@ -150,7 +150,7 @@ def test_a_series_can_be_switched_off_and_stays_so_while_requests_come(page: Pag
         ("/dashboard/costs?provider=openai", "#stat-cost .stat-figure"),
         ("/dashboard/latency", "main tr:has-text('OpenAI') td.number"),
         ("/dashboard/errors?range=24h", "#stat-rate .stat-beside"),
-        ("/dashboard/sources?sort=requests", "main tr:has-text('Without a name') td[data-label=Requests]"),
+        ("/dashboard/sources?sort=requests", "main tr:has-text('(none)') td[data-label=Requests]"),
     ],
 )
 def test_a_request_made_now_is_on_each_tab_within_three_seconds(

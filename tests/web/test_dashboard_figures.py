@@ -462,9 +462,9 @@ def test_sources_have_what_their_rows_have(spenders: dict[str, Spender], email: 
 def check_sources(page: Node, rows: list[Row]) -> None:
     lines = {cells[0][0]: cells for cells in told.table(page, "Requesters")}
     groups = by(reached(rows), "requester")
-    assert lines.keys() == {name or "Without a name" for name in groups}
+    assert lines.keys() == {name or "(none)" for name in groups}
     for name, own in groups.items():
-        cells = lines[name or "Without a name"]
+        cells = lines[name or "(none)"]
         assert [title for _, title in cells[3:6]] == [
             f"{number:,}" for number in (len(own), len(failed(own)), tokens(own))
         ]

@@ -185,7 +185,7 @@ def test_every_amount_is_converted_at_one_rate_and_exact_in_dollars(
     page, _ = spender.ask("/dashboard/sources")
     assert_told(page, rate)
     for cells in told.table(page, "Requesters"):
-        own = [row for row in reached(rows) if (row["requester"] or "Without a name") == cells[0][0]]
+        own = [row for row in reached(rows) if (row["requester"] or "(none)") == cells[0][0]]
         assert cells[7] == (shown_in(rate, cost(own)), exact_usd(cost(own)))
 
 

@@ -74,7 +74,7 @@ def _stats(question: Question, found: Sources) -> list[Stat]:
             "The greatest alone",
             percent(first.figures.cost_nano / now.cost_nano) if first and now.cost_nano else "–",
             "The part of the whole cost that the first requester of the list has.",
-            beside=(first.name or "Without a name") if first else "",
+            beside=(first.name or views.UNNAMED) if first else "",
             href=views.requester_href(question, first.name) if first else "",
         ),
         error_stat(question, found.all),
@@ -84,7 +84,7 @@ def _stats(question: Question, found: Sources) -> list[Stat]:
 def _row(question: Question, one: Source, whole: int) -> Row:
     figures = one.figures
     return Row(
-        one.name or "Without a name",
+        one.name or views.UNNAMED,
         views.requester_href(question, one.name),
         views.trend(question, one.trend),
         one.models or [],
