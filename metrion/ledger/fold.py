@@ -139,9 +139,7 @@ def _pair_some(connection: Connection, pace: Pace, fold: Fold, first: int, until
     if some is not None:
         to = max(some, first + 1)
     day_ms = max(day_start(fold.time_zone, first), fold.pairs_ms)
-    pairs.pair_rows(connection, fold.account_id, first, to, day_ms)
-    if to > fold.recent_ms:
-        pairs.pair_recent(connection, fold.account_id, max(first, fold.recent_ms), to)
+    pairs.pair_rows(connection, fold.account_id, first, to, day_ms, fold.recent_ms)
     pace.took("pairs", 0 if some is None else rows, began)
     return fold._replace(paired_ms=to)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table
 
 from metrion.call import NOT_ERRORS
 from metrion.kit.clock import HOUR_MS
@@ -15,7 +14,7 @@ from metrion.kit.zones import QUARTER_MS, utc_month
 from metrion.storage.database import Connection
 from metrion.storage.rows import Row
 from metrion.storage.steps import delete_first
-from metrion.storage.tables import SUMS, names, pair_days, recent_pairs, recent_tops
+from metrion.storage.tables import SUMS, pair_days, recent_pairs, recent_tops
 from metrion.storage.totals import MOST_NAMES, OTHER, Fold
 
 TOP = 100  # calls of a day, by each measure
@@ -69,42 +68,36 @@ def _named(column: str) -> str:
 
 def _full(connection: Connection, account_id: int, month: int) -> tuple[str, ...]:
     """The kinds of names of which an account had so many in a month that no more were taken."""
-    key = names.c
-    of = select(names.c.kind).where(key.account_id == account_id, key.month == month)
-    kinds = ("requester", "model")
     return tuple(
         kind
-        for kind in kinds
-        if connection.execute(of.where(key.kind == kind).offset(MOST_NAMES[kind] - 1).limit(1)).first()
+        for kind in ("requester", "model")
+        if connection.exec_driver_sql(_IS_FULL, (account_id, kind, month, MOST_NAMES[kind] - 1)).first()
     )
 
 
+_IS_FULL = "SELECT 1 FROM names WHERE account_id = ? AND kind = ? AND month = ? LIMIT 1 OFFSET ?"
 _VALUES = {"cost": "cost_nano", "latency": "latency_us", "tokens": "input_tokens + output_tokens"}
 MEASURES = tuple(_VALUES)
 _IN_ITS_PLACE = "ON CONFLICT (account_id, measure, start_ms, request_id) DO UPDATE SET value = excluded.value"
 
 
-def pair_rows(connection: Connection, account_id: int, from_ms: int, to_ms: int, day_ms: int) -> None:
-    """Add an account's rows between these times, of one UTC month, to the pairs and tops of the day that began then."""
-    mine = _between(account_id, from_ms, to_ms) | {"day_ms": day_ms}
-    statement = _pair_sql(pair_days, ":day_ms", _full(connection, account_id, mine["month"]))
-    connection.exec_driver_sql(statement, mine)
-    connection.exec_driver_sql(_TOP_DAY, mine)
+def pair_rows(connection: Connection, account_id: int, from_ms: int, to_ms: int, day_ms: int, recent_ms: int) -> None:
+    """Add an account's rows between these times, of one UTC month, to the pairs and tops of the day that began then.
+
+    Those from `recent_ms` on are also added to the pairs and tops of their quarters.
+    """
+    month = utc_month(from_ms // QUARTER_MS)
+    full = _full(connection, account_id, month)
+    mine = {"account_id": account_id, "first": first_id(from_ms), "end": first_id(to_ms), "month": month}
+    of_day = {**mine, "day_ms": day_ms}
+    connection.exec_driver_sql(_pair_sql(pair_days, ":day_ms", full), of_day)
+    connection.exec_driver_sql(_TOP_DAY, of_day)
     for measure in MEASURES:
         _shorten(connection, (account_id, measure, day_ms))
-
-
-def pair_recent(connection: Connection, account_id: int, from_ms: int, to_ms: int) -> None:
-    """Add an account's rows between these times, of one UTC month, to the pairs and tops of their quarters."""
-    mine = _between(account_id, from_ms, to_ms)
-    statement = _pair_sql(recent_pairs, _QUARTER, _full(connection, account_id, mine["month"]))
-    connection.exec_driver_sql(statement, mine)
-    connection.exec_driver_sql(_RECENT_TOPS, mine)
-
-
-def _between(account_id: int, from_ms: int, to_ms: int) -> dict[str, Any]:
-    month = utc_month(from_ms // QUARTER_MS)
-    return {"account_id": account_id, "first": first_id(from_ms), "end": first_id(to_ms), "month": month}
+    if to_ms > recent_ms:
+        recent = {**mine, "first": first_id(max(from_ms, recent_ms))}
+        connection.exec_driver_sql(_pair_sql(recent_pairs, _QUARTER, full), recent)
+        connection.exec_driver_sql(_RECENT_TOPS, recent)
 
 
 # Rows are wide: they are read once for all measures.
