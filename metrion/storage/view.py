@@ -6,6 +6,7 @@ What no total tells (a model's calls of one requester within an old hour) is sum
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache, partial
@@ -520,4 +521,4 @@ def gather(
 def add_to(found: dict[Key, Sequence[int]], key: Key, sums: Sequence[int]) -> None:
     """Add sums to those of a key."""
     old = found.get(key)
-    found[key] = sums if old is None else [one + more for one, more in zip(old, sums, strict=True)]
+    found[key] = sums if old is None else list(map(operator.add, old, sums))

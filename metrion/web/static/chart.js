@@ -56,7 +56,7 @@
   const trim = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 
   function count(value) {
-    if (value < 1e4) return trim(String(Math.round(value * 100) / 100));
+    if (value < 1e4) return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
     const [unit, size] = value >= 1e9 ? ["B", 1e9] : value >= 1e6 ? ["M", 1e6] : ["k", 1e3];
     return trim((value / size).toPrecision(3)) + unit;
   }
@@ -65,7 +65,8 @@
     const amount = value / 1e9;
     if (amount === 0) return `${sign}0`;
     if (amount >= 1e4) return sign + count(amount);
-    if (amount >= 0.01) return sign + amount.toFixed(2).replace(/\.00$/, "");
+    const cents = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    if (amount >= 0.01) return sign + amount.toLocaleString("en-US", cents).replace(/\.00$/, "");
     return sign + trim(amount.toFixed(9));
   }
 
@@ -120,7 +121,7 @@
     return {
       animation: false,
       textStyle: { fontFamily: style.fontFamily },
-      grid: { left: 0, right: 4, top: 10, bottom: 0, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+      grid: { left: 0, right: 12, top: 10, bottom: 3, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
       legend: { show: false, selected: Object.fromEntries(data.series.map((one) => [one.key, !off.has(one.name)])) },
       tooltip: {
         trigger: "axis",
