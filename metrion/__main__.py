@@ -29,6 +29,11 @@ COMMANDS = (
     "doctor",
 )
 
+_PLAINER = {  # what Typer quotes of Pydantic
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+}
+
 
 class Commands(TyperGroup):
     """Loads a command's module when it is called: `serve` brings the server along, `logs` should start at once."""
@@ -58,15 +63,23 @@ def metrion(ctx: typer.Context, show_version: Annotated[bool, typer.Option("--ve
 def main() -> None:
     """Run a command. Errors are one line on standard error; exit code 2 for wrong use and settings, 1 for failures."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="metrion", standalone_mode=False)
     except Abort:
         _fail("stopped", 130)
     except (MetrionError, TyperException) as error:
-        text = error.format_message() if isinstance(error, TyperException) else str(error)
-        _fail(text, error.exit_code)
+        _fail(_misuse(error) if isinstance(error, TyperException) else str(error), error.exit_code)
     except Exception as error:  # a fault of ours; its traceback would hold what must not be shown
         _fail(f"unexpected {type(error).__name__}: {error}", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misuse(error: TyperException) -> str:
+    """What is wrong with a command line, in plain words, and where its help is."""
+    text = error.format_message()
+    for theirs, ours in _PLAINER.items():
+        text = text.replace(theirs, ours)
+    context = getattr(error, "ctx", None)
+    return f"{text.rstrip('.')}; see: {context.command_path} --help" if context else text
 
 
 def _fail(text: str, code: int) -> None:

@@ -190,9 +190,10 @@ def _bind(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     except OSError as problem:
+        reason = (problem.strerror or str(problem)).partition(" (while")[0]  # Python's own words repeat the address
         raise MetrionError(
-            f"cannot listen on {settings.host}:{settings.port} ({problem.strerror});"
-            " choose another with --port or METRION_PORT"
+            f"cannot listen on {settings.host}:{settings.port} ({reason});"
+            " choose another with --host and --port, or METRION_HOST and METRION_PORT"
         ) from None
 
 

@@ -128,6 +128,8 @@ def test_a_provider_key_is_set_listed_and_deleted_and_never_printed(
         (("key", "set", "opnai"), "sk-abcdefgh12345678", "unknown provider 'opnai'; use one of anthropic, openai"),
         (("logs", "--since", "soon"), "", "--since: 'soon' is no time"),
         (("usage", "--to", "2026-13-01"), "", "--to: '2026-13-01' is no time"),
+        (("usage", "--from", "2026-11-02", "--to", "2026-11-01"), "", "--to must be later than --from"),
+        (("logs", "--since", "2h", "--until", "3h"), "", "--until must be later than --since"),
     ],
 )
 @pytest.mark.usefixtures("account")
@@ -140,6 +142,13 @@ def test_what_cannot_be_done_is_one_line_on_standard_error(
     assert "abcdefgh" not in done.err
 
 
+def test_before_there_is_anything_it_is_said(metrion: Metrion, account: dict[str, Any]) -> None:
+    assert metrion("logs", "--account", EMAIL).out == "No calls yet.\n"
+    assert metrion("logs", "--account", EMAIL, "--since", "2h").out == "No calls in that time.\n"
+    assert metrion("account", "delete", EMAIL, "--yes").code == 0
+    assert metrion("account", "list").out == "No accounts yet. Make one with: metrion account create EMAIL\n"
+
+
 @pytest.mark.parametrize("command", [["logs"], ["usage"], ["key", "list"], ["key", "set", "openai"]])
 def test_an_unknown_account_says_how_to_make_one(metrion: Metrion, command: list[str]) -> None:
     done = metrion(*command, "--account", "no@example.com", given="sk-x")
@@ -148,19 +157,21 @@ def test_an_unknown_account_says_how_to_make_one(metrion: Metrion, command: list
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ["logs"],
-        ["logs", "--account"],
-        ["nonsense"],
-        ["usage", "--by", "moon", "--account", "a@b.c"],
-        ["serve", "--port", "x"],
+        (["logs"], "Missing option '--account'; see: metrion logs --help"),
+        (["logs", "--account"], "Option '--account' requires an argument"),
+        (["logs", "--from", "2h"], "No such option: --from"),
+        (["nonsense"], "No such command 'nonsense'; see: metrion --help"),
+        (["account"], "Missing command; see: metrion account --help"),
+        (["usage", "--by", "moon", "--account", "a@b.c"], "Invalid value for '--by': 'moon' is not one of 'day', "),
+        (["serve", "--port", "x"], "Invalid value for '--port': not a whole number; see: metrion serve --help"),
     ],
 )
-def test_wrong_use_exits_with_2(metrion: Metrion, arguments: list[str]) -> None:
+def test_wrong_use_exits_with_2(metrion: Metrion, arguments: list[str], said: str) -> None:
     done = metrion(*arguments)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("metrion: ") and done.err.count("\n") == 1
+    assert done.err.startswith(f"metrion: {said}") and done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -468,6 +479,13 @@ def test_doctor_only_warns_of_an_upstream_that_is_not_there_and_of_proxy_variabl
     )
     assert "HTTPS_PROXY is set and ignored" in done.out
     assert "hunter2" not in done.out
+
+
+def test_doctor_names_a_directory_that_cannot_be_made(metrion: Metrion, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = metrion("doctor", "--data-dir", str(tmp_path / "file" / "data"))
+    assert done.code == 1
+    assert f"data directory: {tmp_path}/file/data: Not a directory\n" in done.out
 
 
 def test_doctor_fails_for_a_wrong_setting(metrion: Metrion, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,9 @@ def list_all(
     if as_json:
         print(orjson.dumps([_document(one) for one in accounts]).decode())
         return
+    if not accounts:
+        print("No accounts yet. Make one with: metrion account create EMAIL")
+        return
     head = ("EMAIL", "PLAN", "STATE", "OPERATOR", "CREATED", "LAST USED", "REQUESTS")
     print_table(head, [_line(one) for one in accounts], ("REQUESTS",))
 

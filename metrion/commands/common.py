@@ -45,6 +45,16 @@ def parse_time(text: str | None, option: str, *, end: bool = False) -> int | Non
     return max(int(moment.timestamp() * 1000), 0)
 
 
+def parse_range(
+    start: str | None, end: str | None, names: tuple[str, str] = ("--from", "--to")
+) -> tuple[int | None, int | None]:
+    """Two of them, given by options of these names; InputError where the end is not behind the start."""
+    from_ms, to_ms = parse_time(start, names[0]), parse_time(end, names[1], end=True)
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise InputError(f"{names[1]} must be later than {names[0]}")
+    return from_ms, to_ms
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print aligned columns; those named in `right` to the right."""
     cells = [head, *([_cell(cell) for cell in row] for row in rows)]

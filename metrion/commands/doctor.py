@@ -75,8 +75,10 @@ def doctor(
     for subject, check in checks:
         try:
             findings = list(check(settings))
-        except (MetrionError, OSError) as error:
+        except MetrionError as error:
             findings = [Finding(FAIL, subject, str(error))]
+        except OSError as error:
+            findings = [Finding(FAIL, subject, f"{error.filename or 'the system'}: {error.strerror or error}")]
         for finding in findings:
             _say(finding)
             failed = failed or finding.level == FAIL

@@ -18,7 +18,7 @@ from metrion.commands.common import (
     count,
     money,
     new_app,
-    parse_time,
+    parse_range,
     print_table,
 )
 from metrion.config import load_settings
@@ -54,12 +54,13 @@ def logs(
     if history and output != "jsonl":
         raise InputError("--history goes with --format jsonl")
     settings = load_settings(data_dir=data_dir)
-    since_ms, until_ms = parse_time(since, "--since"), parse_time(until, "--until", end=True)
+    since_ms, until_ms = parse_range(since, until, ("--since", "--until"))
     with open_for_reading(settings) as engine, engine.connect() as connection:
         account_id, _ = find_account(connection, account)
         since_ms = max(since_ms or 0, shown_since(settings, connection, account_id))
         if output == "table":
-            _print_table(recent_calls(connection, account_id, since_ms, until_ms, _LATEST))
+            found = recent_calls(connection, account_id, since_ms, until_ms, _LATEST)
+            _print_table(found, "No calls in that time." if since or until else "No calls yet.")
             return
         rows = stream_calls(connection, account_id, since_ms, until_ms)
         if output == "csv":
@@ -96,9 +97,9 @@ def _csv_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _print_table(rows: Any) -> None:
+def _print_table(rows: Any, nothing: str) -> None:
     if not rows:
-        print("No calls yet.")
+        print(nothing)
         return
     named = any(row.requester for row in rows)  # the column is there only when there is one
     head = ["STATUS", "TIME (UTC)", *(["REQUESTER"] if named else []), "MODEL", "PROVIDER", *_RIGHT]

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from metrion.accounts.emails import find_account
-from metrion.commands.common import DataDir, count, difference, money, new_app, parse_time, print_table
+from metrion.commands.common import DataDir, count, difference, money, new_app, parse_range, print_table
 from metrion.commands.ledger import Ledger
 from metrion.config import Settings, load_settings
 from metrion.datadir import open_for_reading
@@ -45,9 +45,8 @@ def reprice(
 ) -> None:
     """Price calls again, by their recorded usage."""
     settings = load_settings(data_dir=data_dir)
-    from_ms = parse_time(start, "--from") or 0
-    to_ms = parse_time(end, "--to", end=True)
-    first, after = first_id(from_ms), first_id(now_ms() if to_ms is None else to_ms)
+    from_ms, to_ms = parse_range(start, end)
+    first, after = first_id(from_ms or 0), first_id(now_ms() if to_ms is None else to_ms)
     scopes = [Scope(one, first, after, provider, model) for one in _accounts(settings, account)]
     steps = _rehearse(settings, scopes) if dry_run else _reprice(settings, scopes, reason)
     _print(_by_model(steps), dry_run)

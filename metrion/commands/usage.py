@@ -15,7 +15,7 @@ from metrion.commands.common import (
     count,
     money,
     new_app,
-    parse_time,
+    parse_range,
     print_table,
 )
 from metrion.config import Settings, load_settings
@@ -51,7 +51,7 @@ def usage(
 ) -> None:
     """Sum requests, errors, tokens and cost, in whole hours."""
     settings = load_settings(data_dir=data_dir)
-    from_ms, to_ms = parse_time(start, "--from"), parse_time(end, "--to", end=True)
+    from_ms, to_ms = parse_range(start, end)
     with open_for_reading(settings) as engine, engine.connect() as connection:
         found = reports.usage(connection, find_account(connection, account)[0], by, from_ms, to_ms)
     rate = None if currency == "USD" else _rate(settings, currency, found)

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from metrion.accounts.emails import find_account
-from metrion.commands.common import AccountEmail, DataDir, count, difference, money, new_app, parse_time, print_table
+from metrion.commands.common import AccountEmail, DataDir, count, difference, money, new_app, parse_range, print_table
 from metrion.config import load_settings
 from metrion.datadir import open_for_reading
 from metrion.errors import InputError
@@ -43,7 +43,7 @@ def what_if(
     if not (models or batch or no_cache):
         raise InputError("say what would be otherwise: --map, --batch or --no-cache")
     settings = load_settings(data_dir=data_dir)
-    from_ms, to_ms = parse_time(start, "--from"), parse_time(end, "--to", end=True)
+    from_ms, to_ms = parse_range(start, end)
     book = PriceBook.load(settings.own_prices)
     case = Case([parse_map(book, one, now_ms()) for one in models], batch, no_cache)
     with open_for_reading(settings) as engine, engine.connect() as connection:
