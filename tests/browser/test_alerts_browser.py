@@ -354,6 +354,7 @@ def counting_from_the_start(metrion: Metrion, name: str) -> Iterator[None]:
 def test_on_free_it_is_shown_and_not_made(ada: Watcher) -> None:
     ada.make_rule("Request volume", "2", name="Calls")
     ada.metrion.call("account", "set-plan", ada.email, "free")
+    ada.hears("Your Metrion account is on the free plan now")
     ada.shows("Alerts are part of Pro")
     expect(ada.page.get_by_role("main")).to_contain_text("Latency p95")
     ada.go("/alerts/new")
