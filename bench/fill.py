@@ -10,6 +10,7 @@ itself, so that nearly every requester calls nearly every model: the hardest cas
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import statistics
@@ -43,6 +44,7 @@ from metrion.storage.view import Filters, Range
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral", "grok")
 SHARE = 0.9  # of the account in the middle
 _BATCH = 20_000  # four times as many as a server writes at once
+_GC_THRESHOLDS = (50_000, 20, 100)  # a batch is many objects that all go at once
 _STEP_SECONDS = 1.0  # of folding: nobody waits
 _TOLD = 500_000  # calls between two lines about how far it is
 _ERRORS = (
@@ -67,6 +69,8 @@ class Size(NamedTuple):
 
 def fill(data_dir: Path, size: Size) -> None:
     """Make a database of that size that ends with now, folded as a server has it; go on where one was begun."""
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     settings = Settings(data_dir=data_dir)
     database = open_writer(settings)
     migrate(database)
