@@ -36,6 +36,7 @@ from metrion.config import Settings
 from metrion.control import listen
 from metrion.datadir import hold_lock
 from metrion.errors import InputError, MetrionError
+from metrion.kit.background import Background
 from metrion.kit.clock import now_ms
 from metrion.kit.months import month_of, month_start_ms
 from metrion.ledger.caretaker import Caretaker
@@ -141,12 +142,12 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
     rates = Refresher(settings.data_dir, settings.rates_origin)
     if settings.rates_refresh == "on":
         rates.start()
-    tasks = (mail, courier, caretaker, folder, filler, Unconfirmed(vault, changes.make))
-    for task in tasks:
-        task.start()
+    tasks: list[Background] = [mail, courier, caretaker, folder, filler, Unconfirmed(vault, changes.make)]
     if billing is not None:
         changes.tell(billing.wake)
-        billing.start()
+        tasks.append(billing)
+    for task in tasks:
+        task.start()
     operations = _operations(settings, writer, book, vault, changes, billing, site.public_url)
     control = await listen(settings, operations)
     try:
@@ -156,8 +157,6 @@ async def _serve(settings: Settings, database: Database, vault: Vault, started: 
         rates.stop()
         for task in tasks:
             await task.stop()
-        if billing is not None:
-            await billing.stop()
         site.close()
         proxy.cut_all()
         await journal.drain()  # the cuts' records reach the writer
