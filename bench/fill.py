@@ -274,7 +274,7 @@ def _of_range(name: str, range: Range) -> dict[str, Question]:
         "overview": (dashboard.overview, every),
         "why it changed": (costs.why_it_changed, every),
         "costs": (costs.costs, every),
-        "dearest": (costs.dearest, every),
+        "dearest": (partial(costs.dearest, number=10), every),
         "latency": (latencies.latency, every),
         "errors": (failures.errors, every),
         "sources": (sources.sources, every),
