@@ -117,6 +117,18 @@ async def test_a_record_is_in_the_file_before_its_waiter_is_told(journal: Journa
     assert seen == [(b"onetwo", True), (b"onetwo", True)]
 
 
+async def test_intents_go_before_completions(journal: Journal, folder: Path) -> None:
+    told: list[bytes] = []
+
+    def note(record: bytes, kept: bool) -> None:
+        told.append(record)
+
+    for record, completion in ((b"E", True), (b"i", False), (b"F", True), (b"j", False)):
+        journal.append(partial(bytes, record), partial(note, record), completion)
+    await journal.drain()
+    assert (content(folder), told) == (b"ijEF", [b"i", b"j", b"E", b"F"])
+
+
 async def test_a_waiter_that_fails_takes_no_neighbour_along(journal: Journal, folder: Path) -> None:
     def fail(kept: bool) -> None:
         raise RuntimeError("a bug")
