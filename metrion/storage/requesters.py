@@ -39,6 +39,7 @@ from metrion.storage.view import (
 
 _LONGEST_MONTH_MS = 32 * DAY_MS
 _FEW_HOURS_MS = 3 * DAY_MS
+_EACH = ("cost_nano", "requests", "refused")  # what is asked of all requesters: the same, so that it is read once
 
 
 class Date(NamedTuple):
@@ -136,9 +137,9 @@ def _greatest(
     connection: Connection, account_id: int, range: Range, filters: Filters, order: str, limit: int
 ) -> list[str]:
     """The names of the requesters that are greatest by a figure."""
-    found = _added_up(connection, account_id, range, filters, ("requester",), (order,))
-    ranked = nsmallest(limit, ((-figure, name) for (name,), (figure,) in found.items()))
-    return [name for _, name in ranked]
+    figures = _EACH if order in _EACH else (order,)
+    found, at = _added_up(connection, account_id, range, filters, ("requester",), figures), figures.index(order)
+    return [name for _, name in nsmallest(limit, ((-told[at], name) for (name,), told in found.items()))]
 
 
 class Each(NamedTuple):
@@ -159,8 +160,7 @@ class Each(NamedTuple):
 
 def each(connection: Connection, account_id: int, range: Range, filters: Filters) -> Each:
     """Every requester that had anything, refusals too."""
-    figures = ("cost_nano", "requests", "refused")
-    found = _added_up(connection, account_id, range, filters, ("requester",), figures)
+    found = _added_up(connection, account_id, range, filters, ("requester",), _EACH)
     had = Each({}, {})
     for (name,), (nano, requests, refused) in found.items():
         if nano or requests or refused:
@@ -171,8 +171,7 @@ def each(connection: Connection, account_id: int, range: Range, filters: Filters
 
 def count(connection: Connection, account_id: int, range: Range, filters: Filters) -> int:
     """How many requesters that have a name sent a request to a provider."""
-    found = _added_up(connection, account_id, range, filters, ("requester",), ("requests",))
-    return sum(bool(name) and requests > 0 for (name,), (requests,) in found.items())
+    return each(connection, account_id, range, filters).active
 
 
 def count_by_bucket(connection: Connection, account_id: int, range: Range) -> list[int]:

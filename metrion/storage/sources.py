@@ -12,7 +12,7 @@ from metrion.storage.database import Connection
 from metrion.storage.view import NOTHING, Figures, Filters, Range, read, read_pairs
 
 _MODELS = 3
-_READ = 40_000  # rows of pairs, about
+_READ = 25_000  # rows of pairs, about
 _FEW_DAYS, _FEW_MODELS = 45, 500
 _ONE = ("requests",)
 
