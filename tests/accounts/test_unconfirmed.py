@@ -104,6 +104,20 @@ async def test_what_came_to_life_stays(house: House, life: str) -> None:
     assert await house.left() == [number]
 
 
+async def test_who_confirms_in_the_last_moment_stays(house: House) -> None:
+    number = house.sign_up("ada@example.com")
+    house.clock.ms += 2 * KEPT_MS
+
+    async def change(act: Callable[[Connection], T], of: int) -> T:
+        result = await house.change(act, of)
+        if not of:  # they were looked for, and none is deleted yet
+            house.do(lambda connection: people.confirm(connection, number))
+        return result
+
+    await Unconfirmed(house.vault, change).work()
+    assert await house.left() == [number]
+
+
 async def test_who_has_requests_stays(house: House) -> None:
     number = house.sign_up("ada@example.com")
     write_rows(house.database, [call_row(house.clock.ms, account_id=number)])
