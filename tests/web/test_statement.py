@@ -53,6 +53,7 @@ class House:
             for number in range(12)
         ]
         rows.append(call_row(self.this, 99, requester="this-month", cost_nano=7_000_000_000))
+        rows.append(call_row(self.this, 96, model="new", requester="unpriced", cost_nano=None, cost_source="unpriced"))
         rows.append(call_row(self.last - 1, 98, requester="the-month-before", cost_nano=8_000_000_000))
         rows.append(call_row(self.last, 97, model="refused-one", outcome="rejected", status=429, cost_nano=0))
         rows.append(call_row(self.last, 77, account_id=2, requester="eves-bot", model="eves-model"))
@@ -127,6 +128,13 @@ def test_a_month_that_is_not_over_says_so(house: House, ada: Browser) -> None:
     assert "$7.00" in page.text
 
 
+def test_what_has_no_known_cost_has_no_share_of_it(house: House, ada: Browser) -> None:
+    page = told.parse(opened_by_stranger(house, make(ada, house.this)).html)
+    ends = {cells[0][0]: [cells[-2][0], cells[-1][0]] for cells in told.table(page, "By model")}
+    assert ends["new"] == ["–", "not known"]
+    assert ends["gpt-4o-mini"] == ["100 %", "$7.00"]
+
+
 def test_each_day_of_the_month_has_its_cost(house: House, ada: Browser) -> None:
     page = told.parse(opened_by_stranger(house, make(ada, house.last)).html)
     days = [cells for cells in told.table(page, "Cost by day") if cells[-1][1] != "$0.00"]
@@ -154,7 +162,7 @@ def test_a_link_stays_of_its_month_when_its_owner_moves(house: House, ada: Brows
     began = datetime(month.year, month.month, 1, tzinfo=here).timestamp() * 1000
     ended = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=here).timestamp() * 1000
     at, nano = COLUMNS.index("started_ms"), COLUMNS.index("cost_nano")
-    cost = sum(row[nano] for row in house.rows if began <= row[at] < ended)
+    cost = sum(row[nano] or 0 for row in house.rows if began <= row[at] < ended)
     assert told.parse(page.html).one("section", class_="figures").one(class_="stat-figure").at["title"] == exact_usd(
         cost
     )
