@@ -79,13 +79,15 @@ def ada(chromium: Chromium, fake: FakeProvider, tmp_path: Path) -> Iterator[Buye
     email = f"ada-{uuid4().hex[:8]}@example.com"
     with ExitStack() as held:
         stripe, mail = held.enter_context(StripeFake()), held.enter_context(MailServer())
-        limits = {"METRION_FREE_MONTHLY_REQUESTS": str(MONTH), "METRION_SMTP_URL": mail.url}
-        metrion = Metrion(tmp_path / "data", dict.fromkeys(PROVIDERS, fake.origin), stripe.settings() | TRUST | limits)
+        settings = stripe.settings() | TRUST | {"METRION_FREE_MONTHLY_REQUESTS": str(MONTH)}
+        upstreams = dict.fromkeys(PROVIDERS, fake.origin)
+        metrion = Metrion(tmp_path / "data", upstreams, settings | {"METRION_SMTP_URL": mail.url})
         token = json.loads(metrion.call("account", "create", email, "--plan", "pro", "--json"))["token"]
         metrion.call("key", "set", "openai", "--account", email, given=provider_key("openai") + "\n")
         long_ago = int((time.time() - 8 * DAY) * 1000)
         write(metrion, draw_calls(random.Random(1), change_account(metrion, email), [long_ago], (OLD,)))
-        metrion.call("account", "set-plan", email, "free")
+        before = Metrion(metrion.data_dir, upstreams, settings)  # without mail: that one came to free is not told
+        before.call("account", "set-plan", email, "free")
         metrion.start()
         held.callback(metrion.stop)
         page = held.enter_context(open_context(chromium, metrion, by_link(metrion, email).cookies)).new_page()
